@@ -1,0 +1,92 @@
+# make            library libmcs.a and tools in tools/, release build
+# make test       build and run every test      (T=op_gelu: one; S=1: show all output)
+# make demo       the whole pipeline on a picture it draws, result in demo-out/
+# make bench      time and memory of every stage
+# make fuzz       fuzz the file readers (clang; FUZZ_SECONDS=60 each)
+# make lint       formatting, layering, static checks
+# make install    PREFIX=/usr/local DESTDIR=
+# make BUILD=debug|asan|tsan [test]             other builds live in build/$(BUILD)
+
+BUILD   ?= release
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+O       := build/$(BUILD)
+PKGS    := openblas zlib jansson libpng libjpeg libutf8proc
+PKG_CONFIG ?= pkg-config
+
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
+PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
+ifeq ($(PKG_LIBS)$(filter clean,$(MAKECMDGOALS)),)
+$(error a library is missing; on Debian: apt-get install $(shell cat .ci/packages))
+endif
+
+OPT_release := -O3 -DNDEBUG -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+OPT_debug   := -O1 -g
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_tsan    := -O1 -g -fsanitize=thread
+LINK_release := -pie -Wl,-z,relro,-z,now
+LINK_asan    := -fsanitize=address,undefined
+LINK_tsan    := -fsanitize=thread
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+        -Wwrite-strings -Wpointer-arith -Wdouble-promotion -Wvla $(if $(WERROR),-Werror)
+CFLAGS  += -std=c11 -D_POSIX_C_SOURCE=200809L -DMCS_VERSION='"$(VERSION)"' -I. $(WARN) \
+           $(OPT_$(BUILD)) -fno-math-errno -MMD -MP $(PKG_CFLAGS)
+LDFLAGS += $(LINK_$(BUILD))
+LDLIBS  += $(PKG_LIBS) -lm -pthread
+
+DIRS  := tensor nn weights image losses cam models
+LIB   := $O/libmcs.a
+OBJ   := $(patsubst %.c,$O/%.o,$(wildcard $(DIRS:=/*.c)))
+TOOLSRC := $(filter-out tools/cli%,$(wildcard tools/*.c))
+TOOLLIB := $(patsubst %.c,$O/%.o,$(wildcard tools/cli*.c))
+TOOLS := $(TOOLSRC:%.c=$O/%)
+TESTS := $(patsubst %.c,$O/%,$(wildcard tests/test_*.c))
+PUBLIC := mcs.h $(filter-out %_internal.h tensor/op.h tensor/gemm.h tensor/vec%.h,$(wildcard $(DIRS:=/*.h)))
+
+.PHONY: all test demo bench lint fuzz install clean
+.SECONDARY:
+all: $(LIB) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
+
+$(LIB): $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$O/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+
+$O/tools/%: $O/tools/%.o $(TOOLLIB) $(LIB)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(LIB)
+	$(CC) $(LDFLAGS) $^ -lcmocka $(LDLIBS) -o $@
+
+libmcs.a: $(LIB)
+	@cp $< $@
+tools/%: $O/tools/%
+	@cp $< $@
+
+test: $(if $T,$O/tests/test_$T,$(TESTS) $(TOOLS))
+	BUILD=$(BUILD) SHOW=$(S) tests/run.sh $(if $T,$<,$(TESTS) $(wildcard tests/*_test.sh))
+
+demo: all
+	tests/demo.sh
+bench: all
+	tools/bench
+lint:
+	tests/lint.sh
+fuzz:
+	tests/fuzz.sh
+
+install: all
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig)
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib
+	for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/mcs/$$h; done
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|' mcs.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/mcs.pc
+
+clean:
+	rm -rf build libmcs.a $(TOOLSRC:.c=)
+
+-include $(OBJ:.o=.d) $(wildcard $O/tools/*.d $O/tests/*.d)
