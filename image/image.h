@@ -2,6 +2,7 @@
 #ifndef MCS_IMAGE_H
 #define MCS_IMAGE_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "tensor/status.h"
 

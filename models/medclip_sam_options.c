@@ -1,0 +1,74 @@
+/* medclip_sam_options.c - defaults and ranges of the zero-shot pipeline.
+ *
+ * Every constant of the published method stands here once: gScoreCAM with 300 channels, dense CRF
+ * with a Gaussian kernel (sxy 3, compat 3), a bilateral kernel (sxy 60, srgb 5, compat 5), one
+ * mean-field iteration and unaries with tau 1.05, eps 1e-8.  The released code departs from the
+ * paper in the ways that MCS_PRESET_OFFICIAL_CODE switches on (medclip_sam.h). */
+#include "models/medclip_sam.h"
+
+#include <string.h>
+
+void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
+{
+    memset(o, 0, sizeof *o);
+    o->cam = MCS_CAM_GSCORECAM;
+    o->gradient = MCS_CAM_GRADIENT_CLS;
+    o->fit = MCS_FIT_SQUASH;
+    o->ensemble = MCS_ENSEMBLE_EMBEDDING;
+    o->topk = 300;
+    o->coarse = MCS_COARSE_CRF;
+    o->gaussian_sxy = 3.0f;
+    o->gaussian_compat = 3.0f;
+    o->bilateral_sxy = 60.0f;
+    o->bilateral_srgb = 5.0f;
+    o->bilateral_compat = 5.0f;
+    o->epsilon = 1e-8f;
+    o->tau = 1.05f;
+    o->crf_iters = 1;
+    o->threshold = 0.3f;
+    o->num_contours = 1;
+    o->prompts = MCS_SAM_BOXES;
+    o->points = 10;
+    o->empty = MCS_EMPTY_WHOLE;
+    if (preset == MCS_PRESET_OFFICIAL_CODE) {
+        o->gradient = MCS_CAM_GRADIENT_OFFICIAL;
+        o->fit = MCS_FIT_STRETCH;
+        o->overlay_saliency = true;
+        o->contour_holes = true;
+        o->num_contours = 0;
+    }
+}
+
+typedef struct {
+    const char *name;
+    double value, low, high;
+} field_range;
+
+mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
+{
+    const field_range fields[] = {
+        { "cam_scale", (double)o->cam_scale, 0.0, 1e4 },
+        { "topk", o->topk, 1, 1e6 },
+        { "batch", o->batch, 0, 4096 },
+        { "gaussian_sxy", (double)o->gaussian_sxy, 1e-3, 1e5 },
+        { "gaussian_compat", (double)o->gaussian_compat, 0.0, 1e5 },
+        { "bilateral_sxy", (double)o->bilateral_sxy, 1e-3, 1e5 },
+        { "bilateral_srgb", (double)o->bilateral_srgb, 1e-3, 1e5 },
+        { "bilateral_compat", (double)o->bilateral_compat, 0.0, 1e5 },
+        { "epsilon", (double)o->epsilon, 1e-30, 0.5 },
+        { "tau", (double)o->tau, 1e-3, 1e3 },
+        { "crf_iters", o->crf_iters, 0, 1000 },
+        { "threshold", (double)o->threshold, 0.0, 1.0 },
+        { "num_contours", o->num_contours, 0, 1e6 },
+        { "min_size", (double)o->min_size, 0, 1e9 },
+        { "pad_box", (double)o->pad_box, -49.0, 1000.0 },
+        { "points", o->points, 1, 1000 },
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const field_range *f = &fields[i];
+        if (!(f->value >= f->low && f->value <= f->high)) /* catches NaN as well */
+            return mcs_error_set(e, MCS_EINVAL, "%s is %g; it must lie in [%g, %g]", f->name,
+                                 f->value, f->low, f->high);
+    }
+    return MCS_OK;
+}
