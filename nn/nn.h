@@ -56,7 +56,7 @@ float *mcs_params_data(mcs_params *p, int64_t i);
 void mcs_params_touch(mcs_params *p);
 
 mcs_ns mcs_root(mcs_params *p);
-mcs_ns mcs_sub(mcs_ns ns, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+mcs_ns mcs_ns_sub(mcs_ns ns, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "path.leaf" interned in the store ("leaf" at the root): for taps with their own names. */
 const char *mcs_ns_name(mcs_ns ns, const char *leaf);
 mcs_tensor *mcs_param(mcs_ns ns, const char *leaf, mcs_init init, int ndim, const int64_t *shape);
