@@ -1,0 +1,319 @@
+/* vec_kernels.h - the kernels of vec.h as a template (libdeflate's way): a vec_*.c defines
+ * VEC_BYTES, VEC_TABLE and VEC_NAME and includes this once.
+ *
+ * A kernel is an expression over whole vectors.  It is given as a macro E(L), where L(p, fill)
+ * loads the current vector of p: FULL in the loop, PART (padded with fill) for what is left. */
+#include "tensor/vec.h"
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF /* gcc -std=c11 does not contract; the bits must agree */
+#endif
+#include "tensor/vec_math.h"
+
+#define LANES 32 /* partial sums of a reduction, on every instruction set */
+#define ACCS (LANES / (VEC_BYTES / sizeof(float)))
+#define FULL(p, fill) load((p) + i)
+#define PART(p, fill) load_part((p) + i, n - i, fill)
+
+#define MAP(y, E)                                                                                  \
+    int64_t i = 0;                                                                                 \
+    for (; i + W <= n; i += W)                                                                     \
+        store((y) + i, E(FULL));                                                                   \
+    if (i < n)                                                                                     \
+    store_part((y) + i, n - i, E(PART))
+
+/* acc[k] = COMBINE(acc[k], E) over all elements, element i into lane i % LANES. */
+#define FOLD(acc, COMBINE, E)                                                                      \
+    int64_t i = 0;                                                                                 \
+    while (i + LANES <= n)                                                                         \
+        for (size_t k = 0; k < ACCS; k++, i += W)                                                  \
+            acc[k] = COMBINE(acc[k], E(FULL));                                                     \
+    size_t last = 0;                                                                               \
+    for (; i + W <= n; i += W, last++)                                                             \
+        acc[last] = COMBINE(acc[last], E(FULL));                                                   \
+    if (i < n)                                                                                     \
+    acc[last] = COMBINE(acc[last], E(PART))
+
+#define PLUS(a, b) ((a) + (b))
+
+INLINE float sum_lanes(const vf acc[ACCS])
+{
+    float t[LANES];
+    for (size_t k = 0; k < ACCS; k++)
+        store(t + (int64_t)k * W, acc[k]);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            t[j] += t[j + half];
+    return t[0];
+}
+
+/* ---- y = f(x) and y += dy f'(x) ---- */
+
+#define DEFINE_MAP(name, f)                                                                        \
+    static void name(float *y, const float *x, int64_t n)                                          \
+    {                                                                                              \
+        MAP(y, f);                                                                                 \
+    }
+#define E_EXP(L) vexp(L(x, 0.0f))
+#define E_GELU(L) vgelu(L(x, 0.0f))
+#define E_SIGMOID(L) vsigmoid(L(x, 0.0f))
+#define E_TANH(L) vtanh(L(x, 0.0f))
+#define E_RELU(L) at_least(L(x, 0.0f), 0.0f)
+#define E_SQRT(L) vsqrt(L(x, 0.0f))
+#define E_ABS(L) vabs(L(x, 0.0f))
+DEFINE_MAP(k_exp, E_EXP)
+DEFINE_MAP(k_gelu, E_GELU)
+DEFINE_MAP(k_sigmoid, E_SIGMOID)
+DEFINE_MAP(k_tanh, E_TANH)
+DEFINE_MAP(k_relu, E_RELU)
+DEFINE_MAP(k_sqrt, E_SQRT)
+DEFINE_MAP(k_abs, E_ABS)
+
+INLINE vf relu_slope(vf x)
+{
+    return choose((vi)(x > 0.0f), set1(1.0f), set1(0.0f));
+}
+
+INLINE vf sigmoid_slope(vf y)
+{
+    return y * (1.0f - y);
+}
+
+INLINE vf tanh_slope(vf y)
+{
+    return 1.0f - y * y;
+}
+
+#define DEFINE_GRAD(name, slope)                                                                   \
+    static void name(float *y, const float *dy, const float *of, int64_t n)                        \
+    {                                                                                              \
+        MAP(y, slope);                                                                             \
+    }
+#define E_GELU_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * vgelu_slope(L(of, 0.0f)))
+#define E_RELU_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * relu_slope(L(of, 0.0f)))
+#define E_SIGMOID_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * sigmoid_slope(L(of, 0.0f)))
+#define E_TANH_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * tanh_slope(L(of, 0.0f)))
+DEFINE_GRAD(k_gelu_grad, E_GELU_GRAD)
+DEFINE_GRAD(k_relu_grad, E_RELU_GRAD)
+DEFINE_GRAD(k_sigmoid_grad, E_SIGMOID_GRAD)
+DEFINE_GRAD(k_tanh_grad, E_TANH_GRAD)
+
+/* ---- Arithmetic ---- */
+
+#define DEFINE_ZIP(name, E)                                                                        \
+    static void name(float *y, const float *a, const float *b, int64_t n)                          \
+    {                                                                                              \
+        MAP(y, E);                                                                                 \
+    }
+#define E_ADD(L) (L(a, 0.0f) + L(b, 0.0f))
+#define E_SUB(L) (L(a, 0.0f) - L(b, 0.0f))
+#define E_MUL(L) (L(a, 0.0f) * L(b, 0.0f))
+#define E_DIV(L) (L(a, 0.0f) / L(b, 1.0f))
+#define E_MUL_ACC(L) (L(y, 0.0f) + L(a, 0.0f) * L(b, 0.0f))
+DEFINE_ZIP(k_add, E_ADD)
+DEFINE_ZIP(k_sub, E_SUB)
+DEFINE_ZIP(k_mul, E_MUL)
+DEFINE_ZIP(k_div, E_DIV)
+DEFINE_ZIP(k_mul_acc, E_MUL_ACC)
+
+static void k_affine(float *y, const float *x, float scale, float shift, int64_t n)
+{
+#define E(L) (L(x, 0.0f) * scale + shift)
+    MAP(y, E);
+#undef E
+}
+
+static void k_center(float *y, const float *x, float mean, float scale, float shift, int64_t n)
+{
+#define E(L) ((L(x, 0.0f) - mean) * scale + shift)
+    MAP(y, E);
+#undef E
+}
+
+static void k_axpy(float *y, float s, const float *x, int64_t n)
+{
+#define E(L) (L(y, 0.0f) + L(x, 0.0f) * s)
+    MAP(y, E);
+#undef E
+}
+
+static void k_clamp(float *y, const float *x, float lo, float hi, int64_t n)
+{
+#define E(L) at_most(at_least(L(x, 0.0f), lo), hi)
+    MAP(y, E);
+#undef E
+}
+
+/* ---- Reductions ---- */
+
+static float k_sum(const float *x, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) L(x, 0.0f)
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
+}
+
+static float k_dot(const float *a, const float *b, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+    FOLD(acc, PLUS, E_MUL);
+    return sum_lanes(acc);
+}
+
+INLINE vf square(vf x)
+{
+    return x * x;
+}
+
+static float k_sum_sq_diff(const float *x, float mean, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) square(L(x, mean) - mean)
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
+}
+
+static float k_max(const float *x, int64_t n)
+{
+    vf acc[ACCS];
+    for (size_t k = 0; k < ACCS; k++)
+        acc[k] = set1(x[0]);
+#define E(L) L(x, x[0])
+    FOLD(acc, max2, E);
+#undef E
+    for (size_t k = 1; k < ACCS; k++)
+        acc[0] = max2(acc[0], acc[k]);
+    float m = acc[0][0];
+    for (int j = 1; j < (int)W; j++)
+        m = acc[0][j] > m || acc[0][j] != acc[0][j] ? acc[0][j] : m;
+    return m;
+}
+
+/* ---- Softmax ---- */
+
+INLINE vf exp_store(float *y, vf x, int64_t n)
+{
+    vf e = vexp(x);
+    if (n < W)
+        store_part(y, n, e);
+    else
+        store(y, e);
+    return e;
+}
+
+static float k_exp_sum(float *y, const float *x, float m, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) exp_store(y + i, L(x, -INFINITY) - m, n - i)
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
+}
+
+static void k_softmax_row(float *y, const float *x, int64_t n)
+{
+    float sum = k_exp_sum(y, x, k_max(x, n), n);
+    k_affine(y, y, 1.0f / sum, 0.0f, n);
+}
+
+static void k_softmax_grad_row(float *dx, const float *dy, const float *y, int64_t n)
+{
+    float d = k_dot(y, dy, n);
+#define E(L) (L(dx, 0.0f) + L(y, 0.0f) * (L(dy, 0.0f) - d))
+    MAP(dx, E);
+#undef E
+}
+
+/* ---- Normalisation of rows ---- */
+
+static void k_moments(const float *x, int64_t n, float *mean, float *var)
+{
+    *mean = k_sum(x, n) / (float)n;
+    *var = k_sum_sq_diff(x, *mean, n) / (float)n;
+}
+
+static void k_norm_row(float *y, const float *x, float mean, float rstd, const float *w,
+                       const float *b, int64_t n)
+{
+    if (w && b) {
+#define E(L) ((L(x, 0.0f) - mean) * rstd * L(w, 0.0f) + L(b, 0.0f))
+        MAP(y, E);
+#undef E
+        return;
+    }
+    k_center(y, x, mean, rstd, 0.0f, n);
+    if (w)
+        k_mul(y, y, w, n);
+    if (b)
+        k_add(y, y, b, n);
+}
+
+static void k_norm_grad_row(float *dx, const float *dy, const float *x, float mean, float rstd,
+                            const float *w, int64_t n)
+{
+    float g_mean = (w ? k_dot(dy, w, n) : k_sum(dy, n)) / (float)n;
+    vf acc[ACCS] = { { 0 } };
+#define G(L) (w ? L(dy, 0.0f) * L(w, 0.0f) : L(dy, 0.0f))
+#define H(L) ((L(x, mean) - mean) * rstd)
+#define E(L) (G(L) * H(L))
+    FOLD(acc, PLUS, E);
+#undef E
+    float gh_mean = sum_lanes(acc) / (float)n;
+#define E(L) (L(dx, 0.0f) + (G(L) - g_mean - H(L) * gh_mean) * rstd)
+    for (i = 0; i + W <= n; i += W)
+        store(dx + i, E(FULL));
+    if (i < n)
+        store_part(dx + i, n - i, E(PART));
+#undef E
+#undef G
+}
+
+static void k_norm_param_grad_row(float *dw, float *db, const float *dy, const float *x, float mean,
+                                  float rstd, int64_t n)
+{
+    if (db)
+        k_add(db, db, dy, n);
+    if (!dw)
+        return;
+#define E(L) (L(dw, 0.0f) + L(dy, 0.0f) * H(L))
+    MAP(dw, E);
+#undef E
+#undef H
+}
+
+const mcs_vec VEC_TABLE = {
+    .name = VEC_NAME,
+    .exp = k_exp,
+    .gelu = k_gelu,
+    .sigmoid = k_sigmoid,
+    .tanh = k_tanh,
+    .relu = k_relu,
+    .sqrt = k_sqrt,
+    .abs = k_abs,
+    .gelu_grad = k_gelu_grad,
+    .relu_grad = k_relu_grad,
+    .sigmoid_grad = k_sigmoid_grad,
+    .tanh_grad = k_tanh_grad,
+    .add = k_add,
+    .sub = k_sub,
+    .mul = k_mul,
+    .div = k_div,
+    .mul_acc = k_mul_acc,
+    .affine = k_affine,
+    .center = k_center,
+    .axpy = k_axpy,
+    .clamp = k_clamp,
+    .sum = k_sum,
+    .dot = k_dot,
+    .sum_sq_diff = k_sum_sq_diff,
+    .max = k_max,
+    .exp_sum = k_exp_sum,
+    .softmax_row = k_softmax_row,
+    .softmax_grad_row = k_softmax_grad_row,
+    .moments = k_moments,
+    .norm_row = k_norm_row,
+    .norm_grad_row = k_norm_grad_row,
+    .norm_param_grad_row = k_norm_param_grad_row,
+};
