@@ -7,8 +7,12 @@
 
 typedef enum {                      /* as stored in the file */
     MCS_ST_F64, MCS_ST_F32, MCS_ST_F16, MCS_ST_BF16,
-    MCS_ST_I64, MCS_ST_I32, MCS_ST_I16, MCS_ST_I8, MCS_ST_U8, MCS_ST_BOOL
+    MCS_ST_I64, MCS_ST_I32, MCS_ST_I16, MCS_ST_I8, MCS_ST_U8, MCS_ST_BOOL,
+    MCS_ST_U64, MCS_ST_U32, MCS_ST_U16, MCS_ST_F8_E4M3, MCS_ST_F8_E5M2,
+    MCS_ST_COUNT
 } mcs_stored_dtype;
+const char *mcs_stored_name(mcs_stored_dtype t);        /* "F32": the safetensors spelling */
+int mcs_stored_size(mcs_stored_dtype t);                /* bytes of an element */
 
 typedef struct mcs_checkpoint mcs_checkpoint;   /* an opened file: names, shapes, offsets */
 typedef struct {
@@ -30,11 +34,21 @@ const mcs_stored *mcs_checkpoint_at(const mcs_checkpoint *k, int64_t i);    /* i
 const mcs_stored *mcs_checkpoint_find(const mcs_checkpoint *k, const char *name);   /* NULL if absent */
 /* A value of the safetensors __metadata__ object; NULL if absent. */
 const char *mcs_checkpoint_meta(const mcs_checkpoint *k, const char *key);
+/* Its i-th key and value, in file order; false past the end. */
+bool mcs_checkpoint_meta_at(const mcs_checkpoint *k, int64_t i, const char **key,
+                            const char **value);
+/* The i-th Python name ("torch._utils._rebuild_tensor_v2") that loading this file in Python
+ * would import; NULL past the end.  Here nothing is imported or called. */
+const char *mcs_checkpoint_import(const mcs_checkpoint *k, int64_t i);
 /* Values converted to float, numel of them, row-major (views are gathered). */
 mcs_status mcs_checkpoint_read_f32(mcs_checkpoint *k, const mcs_stored *t, float *dst,
                                    mcs_error *e) MCS_MUST_CHECK;
 mcs_status mcs_checkpoint_read_i64(mcs_checkpoint *k, const mcs_stored *t, int64_t *dst,
                                    mcs_error *e) MCS_MUST_CHECK;
+/* The general form: numel elements of type `as`.  Anything converts to a float type (rounding to
+ * nearest even; float8 is read only), integers convert to integer types they fit in. */
+mcs_status mcs_checkpoint_read_as(mcs_checkpoint *k, const mcs_stored *t, mcs_stored_dtype as,
+                                  void *dst, mcs_error *e) MCS_MUST_CHECK;
 /* The tensor in a context: I64 for integer types, else F32.  NULL: mcs_ctx_message(c). */
 mcs_tensor *mcs_checkpoint_tensor(mcs_ctx *c, mcs_checkpoint *k, const char *name);
 
@@ -71,4 +85,12 @@ typedef struct {
 } mcs_save_entry;
 mcs_status mcs_safetensors_write(const char *path, int64_t count, const mcs_save_entry *entries,
                                  const char *const *meta, mcs_error *e) MCS_MUST_CHECK;
+
+/* The same one tensor at a time, for files larger than memory: data and source of the entries
+ * are ignored, fetch returns the elements of entry i in entries[i].dtype, valid until the next
+ * call (NULL: failed, see e). */
+typedef const void *mcs_fetch(void *arg, int64_t i, mcs_error *e);
+mcs_status mcs_safetensors_write_from(const char *path, int64_t count,
+                                      const mcs_save_entry *entries, const char *const *meta,
+                                      mcs_fetch *fetch, void *arg, mcs_error *e) MCS_MUST_CHECK;
 #endif
