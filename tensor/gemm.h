@@ -33,6 +33,4 @@ void mcs_gemm(mcs_ctx *c, const mcs_gemm_args *g);
 void mcs_gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
                      const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
                      float *c, int64_t ldc);
-/* act in place over n values. */
-void mcs_act_apply(mcs_act act, float *x, int64_t n);
 #endif

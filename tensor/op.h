@@ -48,6 +48,9 @@ bool mcs_ok(mcs_ctx *c, const char *op, const mcs_tensor *x);
 bool mcs_ok_dim(mcs_ctx *c, const char *op, const mcs_tensor *x, int n);
 bool mcs_same_shape(const mcs_tensor *a, const mcs_tensor *b);
 
+/* The kernels for this processor (vec.h). */
+const struct mcs_vec *mcs_ctx_vec(const mcs_ctx *c);
+
 /* Elements per range so that a range costs about 64K scalar operations. */
 static inline int64_t mcs_grain(int64_t ops_per_item)
 {

@@ -1,0 +1,137 @@
+/* arena.c - bump allocation in recycled chunks.
+ *
+ * Chunks grow geometrically and are kept until the arena is freed: fresh memory costs a page
+ * fault per 4 KB, which at tensor sizes is more than most operations.  Large chunks ask for
+ * huge pages.  Under AddressSanitizer the free part of every chunk is poisoned. */
+#define _DEFAULT_SOURCE /* madvise */
+#include "tensor/arena_internal.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MCS_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MCS_ASAN
+#endif
+#ifdef MCS_ASAN
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) __asan_poison_memory_region(p, n)
+#define UNPOISON(p, n) __asan_unpoison_memory_region(p, n)
+#else
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+#define ALIGN ((size_t)64)
+#define HUGE_PAGE ((size_t)2 << 20)
+#define CHUNK_MIN ((size_t)1 << 20)
+#define CHUNK_MAX_STEP ((size_t)256 << 20)  /* growth beyond the request stops doubling here */
+
+void mcs_arena_init(mcs_arena *a, size_t bytes_max)
+{
+    memset(a, 0, sizeof *a);
+    a->bytes_max = bytes_max;
+}
+
+void mcs_arena_free(mcs_arena *a)
+{
+    for (int64_t i = 0; i < a->count; i++) {
+        UNPOISON(a->chunks[i].base, a->chunks[i].size);
+        free(a->chunks[i].base);
+    }
+    free(a->chunks);
+    mcs_arena_init(a, a->bytes_max);
+}
+
+static size_t chunk_size(const mcs_arena *a, size_t bytes)
+{
+    size_t step = a->bytes_total < CHUNK_MIN ? CHUNK_MIN : a->bytes_total;
+    if (step > CHUNK_MAX_STEP)
+        step = CHUNK_MAX_STEP;
+    size_t size = bytes > step ? bytes : step;
+    if (a->bytes_max && a->bytes_total + size > a->bytes_max)
+        size = bytes;                   /* near the limit: no more than is needed */
+    return size >= HUGE_PAGE ? (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : size;
+}
+
+static bool add_chunk(mcs_arena *a, size_t bytes)
+{
+    size_t size = chunk_size(a, bytes);
+    if (a->bytes_max && (size > a->bytes_max || a->bytes_total > a->bytes_max - size))
+        return false;
+    if (a->count == a->capacity) {
+        int64_t capacity = a->capacity ? 2 * a->capacity : 16;
+        mcs_chunk *grown = realloc(a->chunks, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return false;
+        a->chunks = grown;
+        a->capacity = capacity;
+    }
+    char *base = aligned_alloc(size >= HUGE_PAGE ? HUGE_PAGE : ALIGN, size);
+    if (!base)
+        return false;
+    if (size >= HUGE_PAGE)
+        madvise(base, size, MADV_HUGEPAGE);     /* advice only: failure changes nothing */
+    POISON(base, size);
+    a->chunks[a->count++] = (mcs_chunk){ base, size, 0 };
+    a->bytes_total += size;
+    return true;
+}
+
+void *mcs_arena_alloc(mcs_arena *a, size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    if (need == 0)
+        need = ALIGN;
+    int64_t i = a->current;
+    size_t before = a->bytes_before;
+    while (i < a->count && a->chunks[i].size - a->chunks[i].used < need)
+        before += a->chunks[i++].used;
+    if (i == a->count && !add_chunk(a, need))
+        return NULL;
+    a->current = i;
+    a->bytes_before = before;
+    mcs_chunk *k = &a->chunks[i];
+    void *p = k->base + k->used;
+    k->used += need;
+    UNPOISON(p, bytes);
+    if (before + k->used > a->bytes_peak)
+        a->bytes_peak = before + k->used;
+    return p;
+}
+
+mcs_arena_mark mcs_arena_now(const mcs_arena *a)
+{
+    size_t used = a->count ? a->chunks[a->current].used : 0;
+    return (mcs_arena_mark){ a->current, used };
+}
+
+void mcs_arena_release(mcs_arena *a, mcs_arena_mark m)
+{
+    if (!a->count)
+        return;
+    for (int64_t i = a->current; i >= m.chunk; i--) {
+        mcs_chunk *k = &a->chunks[i];
+        size_t keep = i == m.chunk ? m.used : 0;
+        POISON(k->base + keep, k->used - keep);
+        k->used = keep;
+        if (i > m.chunk && i <= a->current)
+            a->bytes_before -= a->chunks[i - 1].used;
+    }
+    a->current = m.chunk;
+}
+
+bool mcs_arena_since(const mcs_arena *a, mcs_arena_mark m, const void *p)
+{
+    for (int64_t i = m.chunk; i <= a->current && i < a->count; i++) {
+        uintptr_t base = (uintptr_t)a->chunks[i].base, at = (uintptr_t)p;
+        if (at >= base + (i == m.chunk ? m.used : 0) && at < base + a->chunks[i].used)
+            return true;
+    }
+    return false;
+}
