@@ -1,0 +1,14 @@
+/* linear.c - torch.nn.Linear: weight (out,in), bias (out). */
+#include "nn/nn.h"
+
+void mcs_linear_init(mcs_linear_layer *m, mcs_ns ns, int64_t in, int64_t out, bool bias)
+{
+    m->name = ns.path;
+    m->weight = mcs_param(ns, "weight", MCS_INIT_KAIMING, 2, MCS_SHAPE(out, in));
+    m->bias = bias ? mcs_param(ns, "bias", MCS_INIT_ZEROS, 1, MCS_SHAPE(out)) : NULL;
+}
+
+mcs_tensor *mcs_linear_forward(mcs_ctx *c, const mcs_linear_layer *m, const mcs_tensor *x)
+{
+    return mcs_tap(c, m->name, mcs_linear(c, x, m->weight, m->bias));
+}
