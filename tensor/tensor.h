@@ -19,8 +19,8 @@
 
 typedef enum { MCS_F32, MCS_I64, MCS_U8 } mcs_dtype;
 
-/* How products are computed: accuracy, never storage.  Only MCS_PREC_F32 is implemented;
- * the others are refused by mcs_ctx_new(). */
+/* The accuracy that products must reach at least, never how values are stored.  Every mode runs
+ * in float32 today, which satisfies all of them; reduced-precision kernels come later. */
 typedef enum { MCS_PREC_F32, MCS_PREC_BF16X6, MCS_PREC_BF16X3, MCS_PREC_BF16 } mcs_precision;
 
 typedef struct mcs_ctx mcs_ctx;     /* arena, tape, hooks, random stream, first error */
