@@ -38,16 +38,21 @@ DIRS  := tensor nn weights image losses cam models
 LIB   := $O/libmcs.a
 OBJ   := $(patsubst %.c,$O/%.o,$(wildcard $(DIRS:=/*.c)))
 TOOLSRC := $(filter-out tools/cli%,$(wildcard tools/*.c))
-TOOLLIB := $(patsubst %.c,$O/%.o,$(wildcard tools/cli*.c))
+CLI     := $O/libcli.a
+CLIOBJ  := $(patsubst %.c,$O/%.o,$(wildcard tools/cli*.c))
 TOOLS := $(TOOLSRC:%.c=$O/%)
 TESTS := $(patsubst %.c,$O/%,$(wildcard tests/test_*.c))
 PUBLIC := mcs.h $(filter-out %_internal.h tensor/op.h tensor/gemm.h tensor/vec%.h,$(wildcard $(DIRS:=/*.h)))
 
 .PHONY: all test demo bench lint fuzz install clean
 .SECONDARY:
-all: $(LIB) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
+all: $(LIB) $(CLI) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
 
 $(LIB): $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(CLI): $(CLIOBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -55,10 +60,10 @@ $O/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c $< -o $@
 
-$O/tools/%: $O/tools/%.o $(TOOLLIB) $(LIB)
+$O/tools/%: $O/tools/%.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-$O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(LIB)
+$O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LDLIBS) -o $@
 
 libmcs.a: $(LIB)
