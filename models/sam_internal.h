@@ -3,6 +3,8 @@
 #define MCS_SAM_INTERNAL_H
 #include "models/sam.h"
 
+enum { MCS_SAM_MAX_MLP = 8, MCS_SAM_MAX_MASKS = 16 };   /* limits of a layout */
+
 /* ---- sam_encoder.c ---- */
 typedef struct mcs_sam_vit mcs_sam_vit;
 mcs_sam_vit *mcs_sam_vit_new(mcs_ns ns, const mcs_sam_vit_config *cfg, int image);

@@ -124,6 +124,13 @@ mcs_tensor *mcs_expand(mcs_ctx *c, const mcs_tensor *x, int ndim, const int64_t 
 mcs_tensor *mcs_pad(mcs_ctx *c, const mcs_tensor *x, const int64_t *pads, float value);
 /* weight[ids]: weight (V,C), ids I64 (...) -> (...,C).  An id outside [0,V) is MCS_EINVAL. */
 mcs_tensor *mcs_embedding(mcs_ctx *c, const mcs_tensor *weight, const mcs_tensor *ids);
+/* The square windows of a token grid, row by row: x (B,H,W,C) -> (B*nh*nw, window*window, C) with
+ * nh = ceil(H / window).  Cells below or right of the grid hold `fill` (C), or 0.
+ * Nullable: fill. */
+mcs_tensor *mcs_window_partition(mcs_ctx *c, const mcs_tensor *x, int window,
+                                 const mcs_tensor *fill);
+/* Its inverse, dropping the cells outside: (B*nh*nw, window*window, C) -> (B,H,W,C). */
+mcs_tensor *mcs_window_merge(mcs_ctx *c, const mcs_tensor *x, int window, int64_t h, int64_t w);
 
 /* ---- Images: (N,C,H,W) ---- */
 typedef struct { int stride_h, stride_w, pad_h, pad_w, groups; } mcs_conv_opts; /* 0: 1 for strides and groups */

@@ -40,6 +40,10 @@ bool mcs_checkpoint_meta_at(const mcs_checkpoint *k, int64_t i, const char **key
 /* The i-th Python name ("torch._utils._rebuild_tensor_v2") that loading this file in Python
  * would import; NULL past the end.  Here nothing is imported or called. */
 const char *mcs_checkpoint_import(const mcs_checkpoint *k, int64_t i);
+/* The whole number `key` of the JSON object in the metadata "mcs.config", from lo to hi; *value
+ * stays as it is without such metadata or key.  MCS_EFORMAT: malformed or out of range. */
+mcs_status mcs_checkpoint_config_int(const mcs_checkpoint *k, const char *key, int64_t lo,
+                                     int64_t hi, int64_t *value, mcs_error *e) MCS_MUST_CHECK;
 /* Values converted to float, numel of them, row-major (views are gathered). */
 mcs_status mcs_checkpoint_read_f32(mcs_checkpoint *k, const mcs_stored *t, float *dst,
                                    mcs_error *e) MCS_MUST_CHECK;
