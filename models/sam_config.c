@@ -215,7 +215,7 @@ static int size_of(reader *r, const char *name, int ndim, int axis)
 /* Number of names "<before><i><after>" for i = 0, 1, ... */
 static int count_of(const reader *r, const char *before, const char *after)
 {
-    char name[NAME_MAX_BYTES];
+    char name[2 * NAME_MAX_BYTES];
     for (int i = 0;; i++) {
         snprintf(name, sizeof name, "%s%d%s", before, i, after);
         if (i > MCS_SAM_MAX_DEPTH || !find(r, name))
