@@ -27,16 +27,18 @@ typedef struct mcs_vec {
 
     mcs_vec_zip *add, *sub, *mul, *div;
     mcs_vec_zip *mul_acc; /* y += a * b */
-    void (*affine)(float *y, const float *x, float scale, float shift, int64_t n);
     /* y = x * scale + shift */
+    void (*affine)(float *y, const float *x, float scale, float shift, int64_t n);
+    /* y = (x - mean) * scale + shift, and y += the same */
     void (*center)(float *y, const float *x, float mean, float scale, float shift, int64_t n);
-    /* y = (x - mean) * scale + shift */
+    void (*center_acc)(float *y, const float *x, float mean, float scale, float shift, int64_t n);
     void (*axpy)(float *y, float s, const float *x, int64_t n); /* y += s * x */
     void (*clamp)(float *y, const float *x, float lo, float hi, int64_t n);
 
     float (*sum)(const float *x, int64_t n);
     float (*dot)(const float *a, const float *b, int64_t n);
     float (*sum_sq_diff)(const float *x, float mean, int64_t n); /* sum of (x - mean)^2 */
+    float (*dot_diff)(const float *a, const float *x, float mean, int64_t n); /* <a, x - mean> */
     float (*max)(const float *x, int64_t n); /* n >= 1; NaN if any is */
 
     /* y = exp(x - m); returns the sum of y. */

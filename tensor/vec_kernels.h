@@ -129,6 +129,13 @@ static void k_center(float *y, const float *x, float mean, float scale, float sh
 #undef E
 }
 
+static void k_center_acc(float *y, const float *x, float mean, float scale, float shift, int64_t n)
+{
+#define E(L) (L(y, 0.0f) + ((L(x, 0.0f) - mean) * scale + shift))
+    MAP(y, E);
+#undef E
+}
+
 static void k_axpy(float *y, float s, const float *x, int64_t n)
 {
 #define E(L) (L(y, 0.0f) + L(x, 0.0f) * s)
@@ -170,6 +177,15 @@ static float k_sum_sq_diff(const float *x, float mean, int64_t n)
 {
     vf acc[ACCS] = { { 0 } };
 #define E(L) square(L(x, mean) - mean)
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
+}
+
+static float k_dot_diff(const float *a, const float *x, float mean, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) (L(a, 0.0f) * (L(x, mean) - mean))
     FOLD(acc, PLUS, E);
 #undef E
     return sum_lanes(acc);
@@ -303,11 +319,13 @@ const mcs_vec VEC_TABLE = {
     .mul_acc = k_mul_acc,
     .affine = k_affine,
     .center = k_center,
+    .center_acc = k_center_acc,
     .axpy = k_axpy,
     .clamp = k_clamp,
     .sum = k_sum,
     .dot = k_dot,
     .sum_sq_diff = k_sum_sq_diff,
+    .dot_diff = k_dot_diff,
     .max = k_max,
     .exp_sum = k_exp_sum,
     .softmax_row = k_softmax_row,

@@ -132,6 +132,10 @@ static void check_reductions(const mcs_vec *v, int n)
     }
     near_double("sum", v->sum(a, n), sum, n + 1);
     near_double("dot", v->dot(a, b, n), dot, n + 1);
+    double diff = dot;
+    for (int i = 0; i < n; i++)
+        diff -= 0.25 * (double)a[i];
+    near_double("dot_diff", v->dot_diff(a, b, 0.25f, n), diff, n + 1);
     near_double("sum_sq_diff", v->sum_sq_diff(a, 0.5f, n), sq, n + 1);
     if (n == 0)
         return;
@@ -213,6 +217,7 @@ static void chain(const mcs_vec *v, float *y, const float *a, const float *b, in
     }
     v->affine(t, a, 1.3f, 0.1f, n);
     v->center(t, t, 0.3f, 1.7f, 0.2f, n);
+    v->center_acc(y, b, 0.3f, 1.7f, 0.2f, n);
     v->clamp(t, t, -1.0f, 1.5f, n);
     v->add(y, y, t, n);
     free(t);
@@ -227,7 +232,7 @@ static void rows(const mcs_vec *v, float *y, const float *a, const float *b, int
     v->norm_grad_row(y, b, a, mean, 1.0f / sqrtf(var + 1e-5f), b, n);
     v->norm_param_grad_row(y, y, b, a, mean, var, n);
     v->norm_row(y, y, mean, var, a, NULL, n);
-    y[0] += v->dot(a, b, n) + v->max(b, n);
+    y[0] += v->dot(a, b, n) + v->dot_diff(a, b, 0.5f, n) + v->max(b, n);
 }
 
 static void test_same_bits(void **state)
