@@ -173,12 +173,12 @@ void mcs_add_scaled(mcs_ctx *c, float *y, float scale, const float *x, int64_t n
 /* ---- a += scale * sum over repetitions ---- */
 
 typedef struct {
-    mcs_bcast kept, gone;   /* loops over the operand, and over its repetitions; step[0]: in x */
+    mcs_bcast kept, gone; /* loops over the operand, and over its repetitions; step[0]: in x */
     const mcs_vec *vec;
     const float *x;
     float *a, *partial;
     float scale;
-    int64_t columns;        /* ranges per row of the operand */
+    int64_t columns; /* ranges per row of the operand */
 } reduce_args;
 
 static int64_t offset_all(const mcs_bcast *p, int64_t i)
