@@ -1,0 +1,78 @@
+/* attention_internal.h - what the files of the attention operation share.  Private to tensor/.
+ *
+ * A job describes one call: where q, k, v and the result lie, whatever the layout, and how the
+ * (Nq, Nk) scores of an image and head are cut into blocks of block_q x block_k. */
+#ifndef MCS_ATTENTION_INTERNAL_H
+#define MCS_ATTENTION_INTERNAL_H
+#include "tensor/op.h"
+#include "tensor/vec.h"
+
+/* Elements between neighbouring tokens, heads and images: q, k and v are read in place from a
+ * packed projection or from tensors of their own. */
+typedef struct {
+    const float *data;
+    int64_t token, head, image;
+} mcs_attn_view;
+
+typedef struct {
+    int64_t batch, heads, nq, nk, d, dv; /* dv: head dimension of v and of the result */
+    float scale;
+    mcs_attn_view q, k, v, out; /* probs only: v.data is NULL */
+    const float *bias; /* (heads, nq, nk); NULL: none */
+    const uint8_t *key_mask; /* (batch, nk); NULL: none */
+    const float *rel_h, *rel_w; /* (2 gh - 1, d), (2 gw - 1, d); NULL: none */
+    int64_t gh, gw;
+    int64_t block_q, block_k;
+    const mcs_vec *vec;
+} mcs_attn_job;
+
+/* One block of queries of one image and head, and the relative-position terms of its rows. */
+typedef struct {
+    int64_t image, head, q0, rows;
+    float *rel_h, *rel_w; /* (rows, 2 gh - 1), (rows, 2 gw - 1); see mcs_attn_rel_terms() */
+} mcs_attn_rows;
+
+static inline const float *mcs_attn_at(const mcs_attn_view *v, int64_t image, int64_t head,
+                                       int64_t token)
+{
+    return v->data + image * v->image + head * v->head + token * v->token;
+}
+
+static inline int64_t mcs_attn_rel_h(const mcs_attn_job *a)
+{
+    return a->rel_h ? 2 * a->gh - 1 : 0;
+}
+static inline int64_t mcs_attn_rel_w(const mcs_attn_job *a)
+{
+    return a->rel_h ? 2 * a->gw - 1 : 0;
+}
+static inline int64_t mcs_attn_blocks_q(const mcs_attn_job *a)
+{
+    return mcs_range_count(a->nq, a->block_q);
+}
+
+/* The products <q, rel_h[.]> and <q, rel_w[.]> of the block's rows, reversed within each row from
+ * qh (qw) on, so that row r holds the term of key row kh at r->rel_h[r (2gh-1) + qh + kh]. */
+void mcs_attn_rel_terms(const mcs_attn_job *a, const mcs_attn_rows *r);
+void mcs_attn_reverse(float *x, int64_t n);
+/* s (rows, keys) = scale q k^T + bias + rel_h + rel_w for keys k0 .. k0+keys; -inf if masked. */
+void mcs_attn_scores(const mcs_attn_job *a, const mcs_attn_rows *r, int64_t k0, int64_t keys,
+                     float *s);
+
+/* Work is cut into at most this many ranges, each with scratch of its own. */
+enum { MCS_ATTN_RANGES = 64 };
+static inline int64_t mcs_attn_grain(int64_t tasks)
+{
+    return mcs_range_count(tasks, MCS_ATTN_RANGES);
+}
+
+/* What forward leaves for backward. */
+typedef struct {
+    mcs_attn_job job;
+    float *lse; /* (batch, heads, nq): log of the sum of exp(score); +inf if no key takes part */
+    bool packed; /* inputs: qkv, bias, rel_h, rel_w instead of q, k, v, bias, rel_h, rel_w */
+    bool probs; /* the result is the probabilities themselves */
+} mcs_attn_saved;
+
+void mcs_attn_backward(mcs_ctx *c, mcs_node *n);
+#endif
