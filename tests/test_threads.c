@@ -103,11 +103,12 @@ static void check_gemm(mcs_ctx *c, int64_t m, int64_t n, int64_t k, bool ta, boo
                 const float *pa = mcs_f32(a) + z * m * k, *pb = mcs_f32(b) + z * n * k;
                 double s = 0;
                 for (int64_t l = 0; l < k; l++)
-                    s += (double)pa[ta ? l * m + i : i * k + l] * pb[tb ? j * k + l : l * n + j];
+                    s += (double)pa[ta ? l * m + i : i * k + l] *
+                         (double)pb[tb ? j * k + l : l * n + j];
                 s *= 0.5;
                 if (full) {
-                    s += mcs_f32(bias)[j] + (double)mcs_f32(rows)[i];
-                    s = (s > 0 ? s : 0) + mcs_f32(res)[(z * m + i) * n + j];
+                    s += (double)mcs_f32(bias)[j] + (double)mcs_f32(rows)[i];
+                    s = (s > 0 ? s : 0) + (double)mcs_f32(res)[(z * m + i) * n + j];
                 }
                 mcs_f32(want)[(z * m + i) * n + j] = (float)s;
             }
