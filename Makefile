@@ -3,6 +3,7 @@
 # make demo       the whole pipeline on a picture it draws, result in demo-out/
 # make bench      time and memory of every stage
 # make fuzz       fuzz the file readers (clang; FUZZ_SECONDS=60 each)
+# make parity     programs that tests/parity/*.py compare with PyTorch
 # make lint       formatting, layering, static checks
 # make install    PREFIX=/usr/local DESTDIR=
 # make BUILD=debug|asan|tsan [test]             other builds live in build/$(BUILD)
@@ -44,7 +45,7 @@ TOOLS := $(TOOLSRC:%.c=$O/%)
 TESTS := $(patsubst %.c,$O/%,$(wildcard tests/test_*.c))
 PUBLIC := mcs.h $(filter-out %_internal.h tensor/op.h tensor/gemm.h tensor/vec%.h,$(wildcard $(DIRS:=/*.h)))
 
-.PHONY: all test demo bench lint fuzz install clean
+.PHONY: all test demo bench lint fuzz parity install clean
 .SECONDARY:
 all: $(LIB) $(CLI) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
 
@@ -74,6 +75,10 @@ tools/%: $O/tools/%
 test: $(if $T,$O/tests/test_$T,$(TESTS) $(TOOLS))
 	BUILD=$(BUILD) SHOW=$(S) tests/run.sh $(if $T,$<,$(TESTS) $(wildcard tests/*_test.sh))
 
+$O/tests/parity/%: $O/tests/parity/%.o $(LIB)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+parity: all $(patsubst %.c,$O/%,$(wildcard tests/parity/*.c))
+
 demo: all
 	tests/demo.sh
 bench: all
@@ -94,4 +99,4 @@ install: all
 clean:
 	rm -rf build libmcs.a $(TOOLSRC:.c=)
 
--include $(OBJ:.o=.d) $(wildcard $O/tools/*.d $O/tests/*.d)
+-include $(OBJ:.o=.d) $(wildcard $O/tools/*.d $O/tests/*.d $O/tests/parity/*.d)
