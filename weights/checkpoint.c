@@ -212,7 +212,15 @@ static mcs_status index_names(mcs_checkpoint *k, mcs_error *e)
     return MCS_OK;
 }
 
-/* Formats are told apart by their first bytes: an extension can lie. */
+static bool is_tar(const mcs_checkpoint *k)
+{
+    uint8_t b[5];
+    return k->source.size >= 512 && mcs_source_read(&k->source, 257, b, sizeof b, NULL) == MCS_OK &&
+           memcmp(b, "ustar", 5) == 0;
+}
+
+/* Formats are told apart by their first bytes: an extension can lie.  A safetensors header of
+ * 0x04034b50 or more bytes would exceed the limit, so nothing has two readings. */
 static mcs_status read_directory(mcs_checkpoint *k, mcs_error *e)
 {
     uint8_t head[9] = { 0 };
@@ -222,6 +230,15 @@ static mcs_status read_directory(mcs_checkpoint *k, mcs_error *e)
     mcs_status s = mcs_source_read(&k->source, 0, head, sizeof head, e);
     if (s != MCS_OK)
         return s;
+    if (is_tar(k))
+        return mcs_error_set(e, MCS_EFORMAT,
+                             "%s: a tar file, as the first PyTorch releases wrote; load it in "
+                             "PyTorch and save it again",
+                             k->source.path);
+    if (memcmp(head, "PK\3\4", 4) == 0)
+        return mcs_torch_zip_read(k, e);
+    if (head[0] == 0x80 && head[8] != '{')
+        return mcs_torch_legacy_read(k, e);
     return mcs_safetensors_read(k, e);
 }
 

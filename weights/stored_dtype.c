@@ -114,60 +114,29 @@ static uint16_t f16_bits(float f)
         v = x_;                                                                                    \
     } while (0)
 
+/* clang-format off */
+
 /* n <= CHUNK elements as doubles. */
 static void load_doubles(mcs_stored_dtype t, const uint8_t *p, double *out, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double v = 0.0;
         switch (t) {
-        case MCS_ST_F64:
-            LOAD(double);
-            break;
-        case MCS_ST_F32: {
-            float f;
-            memcpy(&f, p + 4 * i, 4);
-            v = (double)f;
-            break;
-        }
-        case MCS_ST_F16:
-            v = (double)small_float(mcs_le16(p + 2 * i), 5, 10);
-            break;
-        case MCS_ST_BF16:
-            v = (double)float_of_bits((uint32_t)mcs_le16(p + 2 * i) << 16);
-            break;
-        case MCS_ST_F8_E4M3:
-            v = (double)e4m3_float(p[i]);
-            break;
-        case MCS_ST_F8_E5M2:
-            v = (double)small_float(p[i], 5, 2);
-            break;
-        case MCS_ST_U64:
-            v = (double)mcs_le64(p + 8 * i);
-            break;
-        case MCS_ST_U32:
-            v = (double)mcs_le32(p + 4 * i);
-            break;
-        case MCS_ST_I64:
-            v = (double)(int64_t)mcs_le64(p + 8 * i);
-            break;
-        case MCS_ST_I32:
-            LOAD(int32_t);
-            break;
-        case MCS_ST_I16:
-            LOAD(int16_t);
-            break;
-        case MCS_ST_U16:
-            LOAD(uint16_t);
-            break;
-        case MCS_ST_I8:
-            LOAD(int8_t);
-            break;
-        case MCS_ST_U8:
-            v = p[i];
-            break;
-        case MCS_ST_BOOL:
-            v = p[i] != 0;
-            break;
+        case MCS_ST_F64: LOAD(double); break;
+        case MCS_ST_F32: v = (double)float_of_bits(mcs_le32(p + 4 * i)); break;
+        case MCS_ST_F16: v = (double)small_float(mcs_le16(p + 2 * i), 5, 10); break;
+        case MCS_ST_BF16: v = (double)float_of_bits((uint32_t)mcs_le16(p + 2 * i) << 16); break;
+        case MCS_ST_F8_E4M3: v = (double)e4m3_float(p[i]); break;
+        case MCS_ST_F8_E5M2: v = (double)small_float(p[i], 5, 2); break;
+        case MCS_ST_U64: v = (double)mcs_le64(p + 8 * i); break;
+        case MCS_ST_U32: v = (double)mcs_le32(p + 4 * i); break;
+        case MCS_ST_I64: v = (double)(int64_t)mcs_le64(p + 8 * i); break;
+        case MCS_ST_I32: LOAD(int32_t); break;
+        case MCS_ST_I16: LOAD(int16_t); break;
+        case MCS_ST_U16: LOAD(uint16_t); break;
+        case MCS_ST_I8: LOAD(int8_t); break;
+        case MCS_ST_U8: v = p[i]; break;
+        case MCS_ST_BOOL: v = p[i] != 0; break;
         case MCS_ST_COUNT:
             break;
         }
@@ -181,30 +150,14 @@ static bool load_ints(mcs_stored_dtype t, const uint8_t *p, int64_t *out, int64_
     for (int64_t i = 0; i < n; i++) {
         int64_t v = 0;
         switch (t) {
-        case MCS_ST_I64:
-            LOAD(int64_t);
-            break;
-        case MCS_ST_I32:
-            LOAD(int32_t);
-            break;
-        case MCS_ST_I16:
-            LOAD(int16_t);
-            break;
-        case MCS_ST_I8:
-            LOAD(int8_t);
-            break;
-        case MCS_ST_U32:
-            LOAD(uint32_t);
-            break;
-        case MCS_ST_U16:
-            LOAD(uint16_t);
-            break;
-        case MCS_ST_U8:
-            v = p[i];
-            break;
-        case MCS_ST_BOOL:
-            v = p[i] != 0;
-            break;
+        case MCS_ST_I64: LOAD(int64_t); break;
+        case MCS_ST_I32: LOAD(int32_t); break;
+        case MCS_ST_I16: LOAD(int16_t); break;
+        case MCS_ST_I8: LOAD(int8_t); break;
+        case MCS_ST_U32: LOAD(uint32_t); break;
+        case MCS_ST_U16: LOAD(uint16_t); break;
+        case MCS_ST_U8: v = p[i]; break;
+        case MCS_ST_BOOL: v = p[i] != 0; break;
         default: { /* U64 */
             uint64_t u = mcs_le64(p + 8 * i);
             *bad = i;
@@ -224,12 +177,8 @@ static void store_doubles(mcs_stored_dtype t, const double *in, uint8_t *p, int6
         float f = (float)in[i];
         uint16_t h;
         switch (t) {
-        case MCS_ST_F64:
-            memcpy(p + 8 * i, &in[i], 8);
-            break;
-        case MCS_ST_F32:
-            memcpy(p + 4 * i, &f, 4);
-            break;
+        case MCS_ST_F64: memcpy(p + 8 * i, &in[i], 8); break;
+        case MCS_ST_F32: memcpy(p + 4 * i, &f, 4); break;
         case MCS_ST_F16:
             h = f16_bits(f);
             memcpy(p + 2 * i, &h, 2);
@@ -241,6 +190,7 @@ static void store_doubles(mcs_stored_dtype t, const double *in, uint8_t *p, int6
         }
     }
 }
+/* clang-format on */
 
 static bool store_ints(mcs_stored_dtype t, const int64_t *in, uint8_t *p, int64_t n, int64_t *bad)
 {

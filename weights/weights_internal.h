@@ -15,10 +15,10 @@
 
 /* ---- Bytes of a file or of memory ---- */
 typedef struct {
-    int fd; /* -1: memory */
+    int fd;                         /* -1: memory */
     const uint8_t *memory;
-    uint64_t size; /* when it was opened; re-checked at every read */
-    const char *path; /* for messages */
+    uint64_t size;                  /* when it was opened; re-checked at every read */
+    const char *path;               /* for messages */
 } mcs_source;
 
 mcs_status mcs_source_open(mcs_source *s, const char *path, mcs_error *e);
@@ -51,20 +51,20 @@ static inline uint64_t mcs_le64(const uint8_t *p)
 
 /* ---- Records ---- */
 typedef struct {
-    uint64_t offset, bytes; /* in the file */
+    uint64_t offset, bytes;         /* in the file */
     uint32_t crc;
-    bool check_crc; /* not verified yet */
+    bool check_crc;                 /* not verified yet */
 } mcs_blob;
 
 typedef struct {
-    mcs_stored info; /* first: a const mcs_stored * is a record */
-    int64_t stride[MCS_FILE_DIMS]; /* elements; unused if contiguous */
-    uint64_t begin; /* bytes from the start of the blob */
+    mcs_stored info;                /* first: a const mcs_stored * is a record */
+    int64_t stride[MCS_FILE_DIMS];  /* elements; unused if contiguous */
+    uint64_t begin;                 /* bytes from the start of the blob */
     int64_t blob;
     bool contiguous;
 } mcs_record;
 
-typedef struct mcs_text mcs_text; /* one allocation of an append-only string store */
+typedef struct mcs_text mcs_text;   /* one allocation of an append-only string store */
 
 struct mcs_checkpoint {
     mcs_source source;
@@ -73,12 +73,12 @@ struct mcs_checkpoint {
     int64_t count, capacity;
     mcs_blob *blobs;
     int64_t blob_count, blob_capacity;
-    const mcs_record **sorted; /* by name */
-    const char **meta; /* key, value, ... of __metadata__ */
+    const mcs_record **sorted;      /* by name */
+    const char **meta;              /* key, value, ... of __metadata__ */
     int64_t meta_count;
-    const char **imports; /* "module name" a pickle would import, sorted */
+    const char **imports;           /* "module.name" a pickle would import */
     int64_t import_count;
-    mcs_text *text; /* owns all names and strings */
+    mcs_text *text;                 /* owns all names and strings */
 };
 
 /* A NUL-terminated copy owned by k; NULL: out of memory (recorded in e). */
@@ -94,6 +94,8 @@ mcs_status mcs_checkpoint_add(mcs_checkpoint *k, const char *name, size_t name_b
 
 /* Readers: k->source is open; they fill k. */
 mcs_status mcs_safetensors_read(mcs_checkpoint *k, mcs_error *e);
+mcs_status mcs_torch_zip_read(mcs_checkpoint *k, mcs_error *e);
+mcs_status mcs_torch_legacy_read(mcs_checkpoint *k, mcs_error *e);
 /* For fuzzing and tests: the same as mcs_checkpoint_open() on bytes that outlive k. */
 mcs_checkpoint *mcs_checkpoint_open_memory(const void *data, size_t n, const char *label,
                                            mcs_error *e);
