@@ -212,6 +212,47 @@ void check_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in, float tol)
     }
 }
 
+/* ---- Thread counts ---- */
+
+static void same_bits(const char *what, int threads, const mcs_tensor *a, const mcs_tensor *b)
+{
+    if (!a || !b || mcs_numel(a) != mcs_numel(b) ||
+        memcmp(a->data, b->data, (size_t)mcs_numel(a) * sizeof(float)) != 0)
+        fail_msg("%s differs between 1 and %d threads", what, threads);
+}
+
+static mcs_ctx *run_threads(check_fn *fn, int n, mcs_tensor **in, mcs_pool *pool,
+                            mcs_tensor **leaves, mcs_tensor **y)
+{
+    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool, .seed = 1, .grad = true });
+    assert_non_null(c);
+    for (int k = 0; k < n; k++)
+        leaves[k] = in[k] && in[k]->dtype == MCS_F32 ? mcs_leaf(c, in[k]) : in[k];
+    *y = fn(c, leaves);
+    check_ok(c);
+    if (mcs_backward(c, *y, check_random(c, 5, -1.0f, 1.0f, (*y)->ndim, (*y)->shape)) != MCS_OK)
+        check_ok(c);
+    return c;
+}
+
+void check_threads(check_fn *fn, int n, mcs_tensor **in)
+{
+    mcs_tensor *one[INPUTS_MAX], *many[INPUTS_MAX], *y1, *y2;
+    assert_true(n <= INPUTS_MAX);
+    mcs_ctx *c1 = run_threads(fn, n, in, NULL, one, &y1);
+    for (int threads = 2; threads <= 4; threads += 2) {
+        mcs_pool *pool = mcs_pool_new(threads);
+        mcs_ctx *c2 = run_threads(fn, n, in, pool, many, &y2);
+        same_bits("output", threads, y1, y2);
+        for (int k = 0; k < n; k++)
+            if (in[k] && in[k]->dtype == MCS_F32)
+                same_bits("a gradient", threads, mcs_grad(c1, one[k]), mcs_grad(c2, many[k]));
+        mcs_ctx_free(c2);
+        mcs_pool_free(pool);
+    }
+    mcs_ctx_free(c1);
+}
+
 /* ---- Golden files ---- */
 
 static mcs_checkpoint *golden_open(const char *name)
