@@ -1,7 +1,7 @@
 /* op_softmax.c - softmax, log_softmax and logsumexp over the last dimension.
  *
  *   softmax       y = exp(x - m) / sum exp(x - m), m = max x     dx = y (dy - <y, dy>)
- *   log_softmax   y = x - l                                      dx = dy - exp(y) sum dy
+ *   log_softmax   y = (x - m) - ln sum exp(x - m)           dx = dy - exp(y) sum dy
  *   logsumexp     l = m + ln sum exp(x - m)                      dx = dy exp(x - l)
  *
  * A row is in cache for all its passes.  A row of -infinity gives NaN, as in PyTorch. */
@@ -94,8 +94,9 @@ static void log_softmax_range(void *arg, int64_t begin, int64_t end)
     const rows_args *a = arg;
     for (int64_t i = begin; i < end; i++) {
         const float *x = a->x + i * a->size;
-        float l = row_logsumexp(a->vec, x, a->size);
-        a->vec->center(a->out + i * a->size, x, l, 1.0f, 0.0f, a->size);
+        float m = a->vec->max(x, a->size), l = row_log_sum(a->vec, x, m, a->size);
+        /* (x - m) - l: m + l would lose l's digits where m is large. */
+        a->vec->center(a->out + i * a->size, x, m, 1.0f, -l, a->size);
     }
 }
 
@@ -138,8 +139,11 @@ mcs_tensor *mcs_log_softmax(mcs_ctx *c, const mcs_tensor *x)
 static void logsumexp_range(void *arg, int64_t begin, int64_t end)
 {
     const rows_args *a = arg;
-    for (int64_t i = begin; i < end; i++)
-        a->out[i] = row_logsumexp(a->vec, a->x + i * a->size, a->size);
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = a->x + i * a->size;
+        float m = a->vec->max(x, a->size);
+        a->out[i] = isinf(m) ? m : m + row_log_sum(a->vec, x, m, a->size);
+    }
 }
 
 static void logsumexp_grad_range(void *arg, int64_t begin, int64_t end)

@@ -15,31 +15,39 @@ typedef void mcs_vec_map(float *y, const float *x, int64_t n); /* y = f(x) */
 typedef void mcs_vec_zip(float *y, const float *a, const float *b, int64_t n);
 
 typedef struct mcs_vec {
-    const char *name; /* "base", "avx2", "avx512" */
-    mcs_vec_map *exp; /* relative error < 1e-7; below -103.97: 0, above 88.72: infinity */
-    mcs_vec_map *gelu; /* x Phi(x), absolute error < 2.5e-7 for |x| < 4 */
+    const char *name;           /* "base", "avx2", "avx512" */
+
+    /* Relative error < 1e-7; below -103.97: 0, above 88.72: infinity. */
+    mcs_vec_map *exp;
+    /* x Phi(x), absolute error < 2.5e-7 for |x| < 4. */
+    mcs_vec_map *gelu;
     mcs_vec_map *sigmoid, *tanh, *relu, *sqrt, *abs;
-    /* y[i] += dy[i] * f'(...): gelu_grad and relu_grad take x as `of`, the others the output. */
+    /* y += dy * f'(...): gelu_grad and relu_grad take x as `of`, the others the output. */
     void (*gelu_grad)(float *y, const float *dy, const float *of, int64_t n);
     void (*relu_grad)(float *y, const float *dy, const float *of, int64_t n);
     void (*sigmoid_grad)(float *y, const float *dy, const float *of, int64_t n);
     void (*tanh_grad)(float *y, const float *dy, const float *of, int64_t n);
 
     mcs_vec_zip *add, *sub, *mul, *div;
-    mcs_vec_zip *mul_acc; /* y += a * b */
+    /* y += a * b */
+    mcs_vec_zip *mul_acc;
     /* y = x * scale + shift */
     void (*affine)(float *y, const float *x, float scale, float shift, int64_t n);
     /* y = (x - mean) * scale + shift, and y += the same */
     void (*center)(float *y, const float *x, float mean, float scale, float shift, int64_t n);
     void (*center_acc)(float *y, const float *x, float mean, float scale, float shift, int64_t n);
-    void (*axpy)(float *y, float s, const float *x, int64_t n); /* y += s * x */
+    /* y += s * x */
+    void (*axpy)(float *y, float s, const float *x, int64_t n);
     void (*clamp)(float *y, const float *x, float lo, float hi, int64_t n);
 
     float (*sum)(const float *x, int64_t n);
     float (*dot)(const float *a, const float *b, int64_t n);
-    float (*sum_sq_diff)(const float *x, float mean, int64_t n); /* sum of (x - mean)^2 */
-    float (*dot_diff)(const float *a, const float *x, float mean, int64_t n); /* <a, x - mean> */
-    float (*max)(const float *x, int64_t n); /* n >= 1; NaN if any is */
+    /* sum of (x - mean)^2 */
+    float (*sum_sq_diff)(const float *x, float mean, int64_t n);
+    /* <a, x - mean> */
+    float (*dot_diff)(const float *a, const float *x, float mean, int64_t n);
+    /* n >= 1; NaN if any is */
+    float (*max)(const float *x, int64_t n);
 
     /* y = exp(x - m); returns the sum of y. */
     float (*exp_sum)(float *y, const float *x, float m, int64_t n);
