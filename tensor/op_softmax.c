@@ -1,7 +1,7 @@
 /* op_softmax.c - softmax, log_softmax and logsumexp over the last dimension.
  *
  *   softmax       y = exp(x - m) / sum exp(x - m), m = max x     dx = y (dy - <y, dy>)
- *   log_softmax   y = (x - m) - ln sum exp(x - m)           dx = dy - exp(y) sum dy
+ *   log_softmax   y = (x - m) - ln sum exp(x - m)              dx = dy - exp(y) sum dy
  *   logsumexp     l = m + ln sum exp(x - m)                      dx = dy exp(x - l)
  *
  * A row is in cache for all its passes.  A row of -infinity gives NaN, as in PyTorch. */
@@ -78,15 +78,13 @@ mcs_tensor *mcs_softmax(mcs_ctx *c, const mcs_tensor *x)
 
 /* ---- log_softmax ---- */
 
-static float row_logsumexp(const mcs_vec *v, const float *x, int64_t n)
+/* ln sum exp(x - m) */
+static float row_log_sum(const mcs_vec *v, const float *x, float m, int64_t n)
 {
-    float m = v->max(x, n), piece[PIECE];
-    if (isinf(m))
-        return m; /* not m + ln(NaN) */
-    float sum = 0.0f;
+    float sum = 0.0f, piece[PIECE];
     for (int64_t i = 0; i < n; i += PIECE)
         sum += v->exp_sum(piece, x + i, m, n - i < PIECE ? n - i : PIECE);
-    return m + logf(sum);
+    return logf(sum);
 }
 
 static void log_softmax_range(void *arg, int64_t begin, int64_t end)
