@@ -52,6 +52,9 @@ mcs_tensor *mcs_params_find(const mcs_params *p, const char *name);     /* NULL 
 int64_t mcs_params_numel(const mcs_params *p);
 /* Allocates the entry's data if it has none (64-byte aligned, owned by p); NULL: no memory. */
 float *mcs_params_data(mcs_params *p, int64_t i);
+/* Gives the entry the values `data` (aligned_alloc(64, ...)), which p owns from here on; pointers
+ * to data it already had stay valid. */
+void mcs_params_adopt(mcs_params *p, int64_t i, float *data);
 /* The values were changed from outside: cached forms of them are dropped. */
 void mcs_params_touch(mcs_params *p);
 

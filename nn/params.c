@@ -200,6 +200,17 @@ float *mcs_params_data(mcs_params *p, int64_t i)
     return s->tensor.data;
 }
 
+void mcs_params_adopt(mcs_params *p, int64_t i, float *data)
+{
+    mcs_tensor *x = &p->slots[i]->tensor;
+    if (x->data) {
+        memcpy(x->data, data, (size_t)mcs_numel(x) * sizeof(float));
+        free(data);
+    } else {
+        x->data = data;
+    }
+}
+
 void mcs_params_touch(mcs_params *p) { (void)p; }   /* f32 products cache nothing */
 
 mcs_status mcs_params_init(mcs_params *p, uint64_t seed)

@@ -68,13 +68,13 @@ enum {
  * one under which most declared names exist).  ignore: NULL-terminated list of name suffixes
  * that are neither missing nor unexpected (Nullable), e.g. "position_ids".  On failure the
  * message lists missing, unexpected and misshapen names (the first few of each, and counts) and
- * the store is unchanged. */
+ * the store is unchanged.  Missing or unexpected: MCS_ENOTFOUND; only shapes: MCS_ESHAPE. */
 mcs_status mcs_params_load(mcs_params *p, mcs_checkpoint *k, const char *prefix,
                            const char *const *ignore, int flags, mcs_error *e) MCS_MUST_CHECK;
 
 /* Writes the store as safetensors: temporary file in the same folder, fsync, rename.
- * meta: key, value, ..., NULL strings for __metadata__ (Nullable).  dtype: F32, F16 or BF16 for
- * floating point weights. */
+ * meta: key, value, ..., NULL strings for __metadata__ (Nullable).  dtype: F32, F16 or BF16 for the
+ * weights; buffers (running statistics) stay F32. */
 mcs_status mcs_params_save(const mcs_params *p, const char *path, const char *const *meta,
                            mcs_stored_dtype dtype, mcs_error *e) MCS_MUST_CHECK;
 
