@@ -65,7 +65,8 @@ typedef enum {
 
 enum {                          /* cli_option.flags */
     CLI_RESULT = 1,             /* changes results: part of cli_settings(..., true) */
-    CLI_HIDDEN = 2              /* not in --help */
+    CLI_HIDDEN = 2,             /* not in --help */
+    CLI_AUTO = 4                /* a number for which "auto" is written instead of 0 */
 };
 
 typedef struct {
@@ -116,6 +117,8 @@ json_t *cli_settings(const cli_program *p, const void *opts, bool results_only);
 const char *cli_choice(cli *t, const char *choices, int i);
 /* A copy of a string that lives until cli_close(); NULL: out of memory. */
 char *cli_keep(cli *t, const char *text);
+/* "folder/name", likewise. */
+char *cli_keep_path(cli *t, const char *folder, const char *name);
 
 void cli_help(const cli_program *p, const void *opts, const cli *t, bool markdown);
 

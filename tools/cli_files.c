@@ -19,6 +19,11 @@ char *cli_join(const char *folder, const char *name, const char *suffix)
     return path;
 }
 
+char *cli_keep_path(cli *t, const char *folder, const char *name)
+{
+    return cli_own(t, cli_join(folder, name, ""));
+}
+
 bool cli_exists(const char *path)
 {
     struct stat st;

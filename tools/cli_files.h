@@ -16,6 +16,9 @@ json_t *cli_read_json(const char *path, mcs_error *e);
 /* Temporary file in the same folder, fsync, rename. */
 mcs_status cli_write(const char *path, const void *bytes, size_t size, mcs_error *e) MCS_MUST_CHECK;
 mcs_status cli_write_json(const char *path, const json_t *j, mcs_error *e) MCS_MUST_CHECK;
+/* A NumPy file: float32 in C order, little-endian. */
+mcs_status cli_write_npy(const char *path, int ndim, const int64_t *shape, const float *data,
+                         mcs_error *e) MCS_MUST_CHECK;
 /* Creates the folder and those above it. */
 mcs_status cli_mkdirs(const char *path, mcs_error *e) MCS_MUST_CHECK;
 /* Creates the folder that will hold the file `path`. */

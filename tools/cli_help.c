@@ -52,6 +52,8 @@ static void default_text(char *buf, size_t n, const cli_option *o, const void *b
     const json_t *v = json_object_get(settings, o->name);
     if (json_is_string(v))
         snprintf(buf, n, " (default %s)", json_string_value(v));
+    else if (json_is_integer(v) && o->flags & CLI_AUTO && json_integer_value(v) == 0)
+        snprintf(buf, n, " (default auto)");
     else if (json_is_integer(v))
         snprintf(buf, n, " (default %lld)", (long long)json_integer_value(v));
     else if (json_is_real(v))

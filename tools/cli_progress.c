@@ -152,6 +152,8 @@ void cli_progress_end(cli_progress *p)
 {
     if (p->off)
         return;
+    if (!p->bar && p->percent_shown == 100)
+        return; /* said already */
     p->current[0] = 0;
     cli_line_clear(p->t);
     p->bar = false;

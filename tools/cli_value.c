@@ -178,6 +178,8 @@ static bool set_choice(cli *t, const cli_option *o, void *dst, const char *value
 bool cli_set(cli *t, const cli_option *o, void *base, const char *value, const char *where)
 {
     void *dst = (char *)base + o->offset;
+    if (o->flags & CLI_AUTO && strcmp(value, "auto") == 0)
+        value = "0";
     switch (o->kind) {
     case CLI_FLAG:
         return set_flag(t, o, dst, value, where);
