@@ -1,10 +1,22 @@
 /* add, sub, mul, div: values, broadcasting against PyTorch, gradients, refusals. */
 #include "tests/check.h"
 
-static mcs_tensor *add(mcs_ctx *c, mcs_tensor **in) { return mcs_add(c, in[0], in[1]); }
-static mcs_tensor *sub(mcs_ctx *c, mcs_tensor **in) { return mcs_sub(c, in[0], in[1]); }
-static mcs_tensor *mul(mcs_ctx *c, mcs_tensor **in) { return mcs_mul(c, in[0], in[1]); }
-static mcs_tensor *divide(mcs_ctx *c, mcs_tensor **in) { return mcs_div(c, in[0], in[1]); }
+static mcs_tensor *add(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_add(c, in[0], in[1]);
+}
+static mcs_tensor *sub(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_sub(c, in[0], in[1]);
+}
+static mcs_tensor *mul(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_mul(c, in[0], in[1]);
+}
+static mcs_tensor *divide(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_div(c, in[0], in[1]);
+}
 
 static const struct {
     const char *name;
@@ -18,8 +30,9 @@ static void test_values(void **state)
     const float a[4] = { 1, 2, 3, 4 }, b[2] = { 2, 4 };
     mcs_tensor *x = mcs_from(c, MCS_F32, 2, MCS_SHAPE(2, 2), a);
     mcs_tensor *y = mcs_from(c, MCS_F32, 1, MCS_SHAPE(2), b);
-    const float want[4][4] = { { 3, 6, 5, 8 }, { -1, -2, 1, 0 }, { 2, 8, 6, 16 },
-                               { 0.5f, 0.5f, 1.5f, 1 } };
+    const float want[4][4] = {
+        { 3, 6, 5, 8 }, { -1, -2, 1, 0 }, { 2, 8, 6, 16 }, { 0.5f, 0.5f, 1.5f, 1 }
+    };
     for (int i = 0; i < 4; i++)
         check_near_named(ops[i].name, ops[i].fn(c, (mcs_tensor *[]){ x, y }),
                          mcs_wrap(c, MCS_F32, 2, MCS_SHAPE(2, 2), (void *)want[i]), 0, 0);
@@ -43,7 +56,10 @@ static void test_golden(void **state)
         }
 }
 
-static mcs_tensor *square_by_mul(mcs_ctx *c, mcs_tensor **in) { return mcs_mul(c, in[0], in[0]); }
+static mcs_tensor *square_by_mul(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_mul(c, in[0], in[0]);
+}
 static mcs_tensor *one_by_div(mcs_ctx *c, mcs_tensor **in)
 {
     return mcs_div(c, mcs_mul(c, in[0], in[0]), in[0]);

@@ -6,7 +6,10 @@ static mcs_tensor *layer_norm(mcs_ctx *c, mcs_tensor **in)
 {
     return mcs_layer_norm(c, in[0], in[1], in[2], 1e-5f);
 }
-static mcs_tensor *l2(mcs_ctx *c, mcs_tensor **in) { return mcs_l2_normalize(c, in[0], 1e-12f); }
+static mcs_tensor *l2(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_l2_normalize(c, in[0], 1e-12f);
+}
 static mcs_tensor *l2_clipped(mcs_ctx *c, mcs_tensor **in)
 {
     return mcs_l2_normalize(c, in[0], 3.0f);
@@ -105,8 +108,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),     cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_gradient),   cmocka_unit_test(test_large_mean),
+        cmocka_unit_test(test_values),   cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_gradient), cmocka_unit_test(test_large_mean),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,9 +2,18 @@
 #include <math.h>
 #include "tests/check.h"
 
-static mcs_tensor *softmax(mcs_ctx *c, mcs_tensor **in) { return mcs_softmax(c, in[0]); }
-static mcs_tensor *log_softmax(mcs_ctx *c, mcs_tensor **in) { return mcs_log_softmax(c, in[0]); }
-static mcs_tensor *logsumexp(mcs_ctx *c, mcs_tensor **in) { return mcs_logsumexp(c, in[0]); }
+static mcs_tensor *softmax(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_softmax(c, in[0]);
+}
+static mcs_tensor *log_softmax(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_log_softmax(c, in[0]);
+}
+static mcs_tensor *logsumexp(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_logsumexp(c, in[0]);
+}
 
 static void golden(const char *name, check_fn *fn)
 {

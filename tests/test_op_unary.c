@@ -3,7 +3,10 @@
 #include "tests/check.h"
 
 #define FN(name)                                                                                   \
-    static mcs_tensor *f_##name(mcs_ctx *c, mcs_tensor **in) { return mcs_##name(c, in[0]); }
+    static mcs_tensor *f_##name(mcs_ctx *c, mcs_tensor **in)                                       \
+    {                                                                                              \
+        return mcs_##name(c, in[0]);                                                               \
+    }
 FN(exp)
 FN(log)
 FN(sqrt)
@@ -15,7 +18,10 @@ FN(tanh)
 FN(relu)
 FN(sigmoid)
 FN(gelu)
-static mcs_tensor *f_clamp(mcs_ctx *c, mcs_tensor **in) { return mcs_clamp(c, in[0], -0.5f, 0.75f); }
+static mcs_tensor *f_clamp(mcs_ctx *c, mcs_tensor **in)
+{
+    return mcs_clamp(c, in[0], -0.5f, 0.75f);
+}
 static mcs_tensor *f_affine(mcs_ctx *c, mcs_tensor **in)
 {
     return mcs_affine(c, in[0], -1.5f, 0.25f);
@@ -24,11 +30,11 @@ static mcs_tensor *f_affine(mcs_ctx *c, mcs_tensor **in)
 static const struct {
     const char *name;
     check_fn *fn;
-    float lo, hi;               /* a smooth stretch, for difference quotients */
+    float lo, hi; /* a smooth stretch, for difference quotients */
 } ops[] = {
-    { "exp", f_exp, -2, 2 },       { "log", f_log, 0.5f, 3 },  { "sqrt", f_sqrt, 0.5f, 3 },
-    { "square", f_square, -2, 2 }, { "abs", f_abs, 0.5f, 2 },  { "sin", f_sin, -3, 3 },
-    { "cos", f_cos, -3, 3 },       { "tanh", f_tanh, -2, 2 },  { "relu", f_relu, 0.5f, 2 },
+    { "exp", f_exp, -2, 2 },         { "log", f_log, 0.5f, 3 }, { "sqrt", f_sqrt, 0.5f, 3 },
+    { "square", f_square, -2, 2 },   { "abs", f_abs, 0.5f, 2 }, { "sin", f_sin, -3, 3 },
+    { "cos", f_cos, -3, 3 },         { "tanh", f_tanh, -2, 2 }, { "relu", f_relu, 0.5f, 2 },
     { "sigmoid", f_sigmoid, -4, 4 }, { "gelu", f_gelu, -3, 3 }, { "clamp", f_clamp, -0.3f, 0.6f },
     { "affine", f_affine, -2, 2 },
 };

@@ -1,8 +1,7 @@
 """Writes tests/golden/<name>.safetensors as check_golden() reads them: in.0, in.1, ..., out, dout
 and grad.N for every floating point input.  Run by hand when a case is added; the files are
-committed.  Needs PyTorch, numpy and safetensors."""
+committed.  Needs PyTorch and safetensors."""
 import os
-import numpy as np
 import torch
 from safetensors.numpy import save_file
 
@@ -17,7 +16,7 @@ def rand(seed, *shape, lo=-1.0, hi=1.0):
 
 def write(name, tensors):
     """tensors: name -> torch tensor.  Every file stays below 64 KB."""
-    arrays = {k: np.ascontiguousarray(v.detach().numpy()) for k, v in tensors.items()}
+    arrays = {k: v.detach().numpy().copy(order="C") for k, v in tensors.items()}
     path = os.path.join(HERE, name + ".safetensors")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     save_file(arrays, path)
