@@ -1,0 +1,88 @@
+/* cam.h - class activation maps: where in the picture a score comes from.
+ *
+ * They explain any model whose modules call mcs_tap().  The model is a function from pictures to
+ * feature vectors, and a score is the product of a picture's feature with a given vector: for
+ * CLIP the text embedding (cosine, if both are L2-normalised), for a classifier a unit vector.
+ * What does not depend on the text is done once and kept: several texts, given at once or one
+ * after the other, share the forward pass and the features of the masked pictures.
+ *
+ *     mcs_cam *cam = mcs_cam_new(c, &model, image);
+ *     mcs_tensor *maps = mcs_gscorecam(cam, text, NULL, NULL);       (P, grid_h, grid_w)
+ *     if (!maps)
+ *         ... mcs_ctx_message(c)                                                          */
+#ifndef MCS_CAM_H
+#define MCS_CAM_H
+#include "tensor/tensor.h"
+
+/* Features of a batch: (B,3,H,W) -> (B,D), f32.  Must pass the watched layer through mcs_tap()
+ * under its name.  NULL: failed, the context has the error. */
+typedef mcs_tensor *mcs_cam_features(mcs_ctx *c, const mcs_tensor *images, void *arg);
+
+typedef struct {
+    mcs_cam_features *features;
+    void *arg;
+    const char *layer; /* e.g. "visual.trunk.blocks.11.norm2" */
+    int grid_h, grid_w; /* tokens per column and row: the layer is (1, skip+grid_h*grid_w, C).
+                                   0, 0: the layer is (1,C,h,w) */
+    int skip; /* leading tokens that are no patches (class token: 1) */
+} mcs_cam_model;
+
+/* What ranks or weighs the channels. */
+typedef enum {
+    MCS_CAM_AT_CLS, /* gradient at token 0, the rule of gScoreCAM's authors for
+                                   transformers.  Without leading tokens: as MCS_CAM_AT_PATCH */
+    MCS_CAM_AT_PATCH, /* mean of the gradient over the grid.  Identically zero if no
+                                   attention follows the layer; ties: lower channels first */
+    MCS_CAM_AT_OFFICIAL /* the same, but ties are left as PyTorch's topk on a CPU leaves
+                                   them: what MedCLIP-SAM's released code computes, on
+                                   BiomedCLIP's last norm2 channels 385-576, 601-612, 672-767
+                                   whatever picture and text */
+} mcs_cam_at;
+
+typedef struct {
+    mcs_cam_at at;
+    int top_k; /* gscorecam: channels that are scored; 0: 300 (or all) */
+    float scale; /* scores are scale * <feature, text>: exp(logit_scale); 0: 100 */
+    int batch; /* masked pictures per forward pass; 0: 8 */
+} mcs_cam_opts;
+
+typedef struct mcs_cam mcs_cam;
+
+/* Runs the model on image (1,3,H,W) with the layer watched.  The object, the image and all maps
+ * live in the context until it is reset.  Clears the context's hooks; leaves its grad setting.
+ * The model's weights should be frozen: those that are not receive gradients.
+ * NULL: see the context: MCS_ENOTFOUND (no such layer; the message names the nearest),
+ * MCS_ESHAPE (the layer's output does not fit the grid), MCS_ENUMERIC (NaN or infinity in the
+ * layer's output), MCS_EINVAL (the features do not depend on the layer). */
+mcs_cam *mcs_cam_new(mcs_ctx *c, const mcs_cam_model *m, const mcs_tensor *image);
+int64_t mcs_cam_channels(const mcs_cam *cam);
+/* The features (1,D) of the picture itself. */
+const mcs_tensor *mcs_cam_feature(const mcs_cam *cam);
+
+/* All maps: text (P,D) -> (P, grid_h, grid_w), each ReLU'd and scaled to [0,1] as
+ * (m - min) / (1e-8 + max(m - min)).  peak (P), Nullable: the largest value before scaling; 0:
+ * the map is empty.  Nullable: o (all fields 0).  NULL cam -> NULL.  A_c: the layer's output. */
+
+/* gScoreCAM (Chen et al., ACCV 2022): w = softmax over all C of v, v_c = scale <f(image * M_c),
+ * text> for the top_k channels and 0 for the others; m = sum_c w_c A_c.  M_c: A_c enlarged to the
+ * image (align_corners) and scaled to [0,1].  A NaN score counts as 0.  At most `batch` masked
+ * pictures are held at a time, each is embedded once for all texts. */
+mcs_tensor *mcs_gscorecam(mcs_cam *cam, const mcs_tensor *text, const mcs_cam_opts *o, float *peak);
+/* ScoreCAM (Wang et al., CVPR workshops 2020): the same over all channels. */
+mcs_tensor *mcs_scorecam(mcs_cam *cam, const mcs_tensor *text, const mcs_cam_opts *o, float *peak);
+
+typedef enum { /* G: gradient of the score with respect to A; <.>: grid mean */
+               MCS_GRADCAM, /* sum_c <G_c> A_c                       (Selvaraju et al. 2017) */
+               MCS_GRADCAM_PLUSPLUS, /* sum_c w_c A_c, w = sum relu(G) a,
+                                   a = G^2 / (2 G^2 + sum(A) G^3 + 1e-6) (Chattopadhay et al. 2018) */
+               MCS_GRADCAM_X, /* w = sum G A / (sum A + 1e-7)          (Fu et al. 2020) */
+               MCS_GRADCAM_LAYER /* sum_c relu(G_c) A_c, pointwise        (Jiang et al. 2021) */
+} mcs_gradcam_kind;
+/* With o->at MCS_CAM_AT_CLS, G is the gradient at the class token for every patch. */
+mcs_tensor *mcs_gradcam(mcs_cam *cam, mcs_gradcam_kind kind, const mcs_tensor *text,
+                        const mcs_cam_opts *o, float *peak);
+
+/* A map (gh, gw) enlarged to (h, w) as cv2.resize(INTER_LINEAR), then scaled to [0,1] again as
+ * above: the published treatment. */
+void mcs_cam_enlarge(const float *map, int gw, int gh, float *out, int w, int h);
+#endif

@@ -1,0 +1,120 @@
+"""Writes cam.safetensors: class activation maps of a tiny vision transformer, computed step by
+step as the released gScoreCAM does, with PyTorch's autograd, interpolation and topk."""
+import os
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DIM, HEADS, PATCH, GRID, OUT, TEXTS, TOPK, SCALE = 12, 2, 4, 4, 6, 3, 5, 20.0
+torch.manual_seed(7)
+torch.set_num_threads(1)
+
+
+def weights():
+    r = lambda *s, k=0.4: k * torch.randn(*s)
+    w = {"patch": r(DIM, 3, PATCH, PATCH, k=0.2), "cls": r(1, 1, DIM), "pos": r(1, 1 + GRID * GRID, DIM),
+         "qkv": r(3 * DIM, DIM), "proj": r(DIM, DIM), "fc1": r(2 * DIM, DIM), "fc2": r(DIM, 2 * DIM),
+         "head": r(OUT, DIM)}
+    for n in ("norm1", "norm2", "norm"):
+        w[n + ".w"], w[n + ".b"] = 1 + r(DIM), r(DIM, k=0.2)
+    return w
+
+
+def features(w, x, keep=None):
+    """keep: name of the layer whose output becomes the leaf that is returned as well."""
+    got = None
+
+    def tap(name, t):
+        nonlocal got
+        if name != keep:
+            return t
+        got = t.detach().requires_grad_(True)
+        return got
+
+    ln = lambda n, t: F.layer_norm(t, (DIM,), w[n + ".w"], w[n + ".b"], 1e-6)
+    t = F.conv2d(x, w["patch"], stride=PATCH).flatten(2).transpose(1, 2)
+    t = torch.cat([w["cls"].expand(len(x), -1, -1), t], 1) + w["pos"]
+    q, k, v = (tap("norm1", ln("norm1", t)) @ w["qkv"].T).chunk(3, -1)
+    split = lambda a: a.reshape(len(x), -1, HEADS, DIM // HEADS).transpose(1, 2)
+    a = F.scaled_dot_product_attention(split(q), split(k), split(v))
+    t = t + a.transpose(1, 2).reshape(t.shape) @ w["proj"].T
+    t = t + F.gelu(tap("norm2", ln("norm2", t)) @ w["fc1"].T) @ w["fc2"].T
+    f = F.normalize(ln("norm", t)[:, 0] @ w["head"].T, dim=-1)
+    return (f, got) if keep else f
+
+
+def normalise(m):
+    m = F.relu(m)
+    m = m - m.min()
+    return m / (1e-8 + m.max())
+
+
+def grid(t):
+    """(1, 1+N, C) without the class token -> (C, h, w)."""
+    return t[0, 1:].T.reshape(DIM, GRID, GRID)
+
+
+def scored(w, x, a, text, idx):
+    u = F.interpolate(a[None], x.shape[2:], mode="bilinear", align_corners=True)[0]
+    lo, hi = u.amin((1, 2), keepdim=True), u.amax((1, 2), keepdim=True)
+    masks = (u - lo) / (hi - lo + 1e-6)
+    with torch.no_grad():
+        s = SCALE * features(w, x * masks[idx][:, None]) @ text
+    v = torch.zeros(DIM)
+    v[idx] = torch.nan_to_num(s)
+    return normalise((torch.softmax(v, 0)[:, None, None] * a).sum(0))
+
+
+def gradients(w, x, text, layer):
+    f, leaf = features(w, x, layer)
+    (SCALE * f[0] @ text).backward()
+    return leaf.detach(), leaf.grad
+
+
+def maps(w, x, text):
+    out = {}
+    for layer in ("norm1", "norm2"):
+        acts, g = gradients(w, x, text, layer)
+        a, gp, gc = grid(acts), grid(g), g[0, 0]
+        every = torch.arange(DIM)
+        out[layer + ".scorecam"] = scored(w, x, a, text, every)
+        out[layer + ".gscorecam.cls"] = scored(w, x, a, text, torch.topk(gc, TOPK)[1])
+        out[layer + ".gscorecam.official"] = scored(w, x, a, text, torch.topk(gp.mean((1, 2)), TOPK)[1])
+        if layer == "norm2":
+            assert not gp.any()
+            out["norm2.gradcam.cls"] = normalise((gc[:, None, None] * a).sum(0))
+            continue
+        total = a.sum((1, 2), keepdim=True)
+        out["norm1.gradcam"] = normalise((gp.mean((1, 2), keepdim=True) * a).sum(0))
+        alpha = torch.where(gp != 0, gp**2 / (2 * gp**2 + total * gp**3 + 1e-6), torch.zeros(()))
+        out["norm1.gradcam++"] = normalise(((F.relu(gp) * alpha).sum((1, 2), keepdim=True) * a).sum(0))
+        out["norm1.xgradcam"] = normalise(((gp * a / (total + 1e-7)).sum((1, 2), keepdim=True) * a).sum(0))
+        out["norm1.layercam"] = normalise((F.relu(gp) * a).sum(0))
+    return out
+
+
+def topk_ties():
+    """The sets PyTorch chooses among ties: rows of (n, k, distinct values, seed), and the sets."""
+    cases, chosen = [], []
+    for n, k, levels in ((768, 300, 1), (48, 20, 1), (128, 50, 1), (12, 5, 1), (4, 2, 1), (768, 300, 3), (97, 30, 2),
+                         (200, 64, 5), (33, 32, 4), (768, 300, 17), (501, 77, 40), (768, 300, 1009)):
+        v = torch.tensor([((i * 2654435761) % 2**32 >> 9) % 1009 % levels for i in range(n)], dtype=torch.float32)
+        s = torch.zeros(768, dtype=torch.uint8)
+        s[torch.topk(v, k)[1]] = 1
+        cases.append([n, k, levels])
+        chosen.append(s)
+    return torch.tensor(cases), torch.stack(chosen)
+
+
+if __name__ == "__main__":
+    w = weights()
+    x = torch.randn(1, 3, PATCH * GRID, PATCH * GRID)
+    text = F.normalize(torch.randn(TEXTS, OUT), dim=-1)
+    each = [maps(w, x, t) for t in text]
+    out = {"w." + k: v for k, v in w.items()}
+    out.update({"image": x, "text": text})
+    out.update({"map." + k: torch.stack([e[k] for e in each]) for k in each[0]})
+    out["ties.case"], out["ties.chosen"] = topk_ties()
+    save_file({k: v.contiguous() for k, v in out.items()}, os.path.join(HERE, "cam.safetensors"))
