@@ -4,7 +4,7 @@
  * most a few levels: blue, cyan, yellow and red ramps of 4 levels a step.  Viridis (S. van der Walt
  * and N. Smith, 2015, CC0): every fifth of its 256 colours, linear between, within one level.
  * Label colours: the seven of Okabe and Ito (2008), which colour-blind readers can tell apart, then
- * hues by the golden ratio, which never repeat. */
+ * hues by the golden ratio, which never repeat, in four brightnesses. */
 #include <math.h>
 #include "image/image.h"
 
@@ -57,14 +57,14 @@ mcs_colour mcs_colormap_viridis(float v)
     return (mcs_colour){ mix[0], mix[1], mix[2] };
 }
 
-/* Hue in turns, saturation and value fixed. */
-static mcs_colour from_hue(double hue)
+/* Hue in turns; saturation 3/4. */
+static mcs_colour from_hue(double hue, double value)
 {
     double rgb[3];
     for (int c = 0; c < 3; c++) {
         double k = fmod((5.0 - 2.0 * c) + 6.0 * hue, 6.0);
         double t = fmin(fmin(k, 4.0 - k), 1.0);
-        rgb[c] = 0.95 * (1.0 - 0.75 * (t > 0.0 ? t : 0.0));
+        rgb[c] = value * (1.0 - 0.75 * (t > 0.0 ? t : 0.0));
     }
     return (mcs_colour){ (uint8_t)(255.0 * rgb[0] + 0.5), (uint8_t)(255.0 * rgb[1] + 0.5),
                          (uint8_t)(255.0 * rgb[2] + 0.5) };
@@ -79,5 +79,5 @@ mcs_colour mcs_label_colour(int label)
         label = 0;
     if (label < 8)
         return first[label];
-    return from_hue(fmod(label * 0.6180339887498949, 1.0));
+    return from_hue(fmod(label * 0.6180339887498949, 1.0), 0.98 - 0.13 * (label % 4));
 }

@@ -15,9 +15,9 @@ mcs_image *mcs_image_make(int width, int height, int channels, int depth, const 
                       width, height, channels, depth);
         return NULL;
     }
-    int64_t pixels = (int64_t)width * height, bytes = pixels * channels * (depth / 8);
-    if (width > MCS_IMAGE_MAX_SIDE || height > MCS_IMAGE_MAX_SIDE ||
-        pixels > MCS_IMAGE_MAX_PIXELS || bytes > MCS_IMAGE_MAX_BYTES) {
+    bool small = width <= MCS_IMAGE_MAX_SIDE && height <= MCS_IMAGE_MAX_SIDE;
+    int64_t pixels = small ? (int64_t)width * height : 0, bytes = pixels * channels * (depth / 8);
+    if (!small || pixels > MCS_IMAGE_MAX_PIXELS || bytes > MCS_IMAGE_MAX_BYTES) {
         mcs_error_set(e, MCS_ENOMEM,
                       "%s: %d x %d pixels, %d channels, %d bits is over the limit (side %d, %lld "
                       "pixels, %lld bytes): crop or shrink it first",
