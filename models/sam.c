@@ -18,7 +18,7 @@ static bool declare(mcs_sam *m, mcs_params *p, const mcs_sam_config *cfg)
     mcs_ns root = mcs_root(p), encoder = mcs_ns_sub(root, "image_encoder");
     m->params = p;
     m->cfg = *cfg;
-    m->grid = cfg->image / (cfg->tiny ? 16 : cfg->vit.patch);
+    m->grid = cfg->image / (cfg->tiny ? mcs_tinyvit_reduction(&cfg->tinyvit) : cfg->vit.patch);
     if (cfg->tiny)
         m->tinyvit = mcs_tinyvit_new(encoder, &cfg->tinyvit);
     else
@@ -75,8 +75,8 @@ mcs_sam *mcs_sam_load(const char *path, mcs_error *e)
 mcs_status mcs_sam_save(const mcs_sam *m, const char *path, mcs_stored_dtype dtype, mcs_error *e)
 {
     char config[128];
-    snprintf(config, sizeof config, "{\"image\": %d, \"decoder_heads\": %d}", m->cfg.image,
-             m->cfg.decoder.heads);
+    snprintf(config, sizeof config, "{\"image\": %d, \"decoder_heads\": %d, \"minmax\": %d}",
+             m->cfg.image, m->cfg.decoder.heads, m->cfg.minmax);
     const char *meta[] = { "mcs.model", "sam", "mcs.config", config, NULL };
     return mcs_params_save(m->params, path, meta, dtype, e);
 }

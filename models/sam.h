@@ -1,5 +1,5 @@
 /* sam.h - the Segment Anything Model (Kirillov et al. 2023, arXiv 2304.02643), with its ViT
- * encoders (vit_b, vit_l, vit_h) and MobileSAM's TinyViT (vit_t).
+ * encoders (vit_b, vit_l, vit_h) and the TinyViTs of MobileSAM (vit_t) and LiteMedSAM (lite).
  *
  * An image is encoded once; every prompt (boxes, points, a rough mask) is then decoded in
  * milliseconds.  Two frames of coordinates: the picture's own pixels, and the model's frame, the
@@ -46,6 +46,9 @@ typedef struct {                    /* prompt encoder and mask decoder */
 
 typedef struct {
     int image;                      /* side of the square input in pixels: 1024 */
+    bool minmax;                    /* pixels are scaled to [0,1] by the picture's own extremes, as
+                                     * MedSAM and LiteMedSAM were trained, instead of SAM's mean
+                                     * and deviation */
     bool tiny;                      /* TinyViT encoder instead of ViT */
     mcs_sam_vit_config vit;         /* if !tiny */
     mcs_tinyvit_config tinyvit;     /* if tiny */
@@ -56,12 +59,12 @@ typedef struct mcs_sam mcs_sam;
 
 /* ---- Models ---- */
 
-/* The published layouts: "vit_b", "vit_l", "vit_h", "vit_t".  MCS_EINVAL: no such type. */
+/* The published layouts: "vit_b", "vit_l", "vit_h", "vit_t", "lite".  MCS_EINVAL: no such type. */
 mcs_status mcs_sam_config_of(const char *type, mcs_sam_config *cfg, mcs_error *e) MCS_MUST_CHECK;
 /* Reads the layout off an opened checkpoint: everything from names and shapes, but for the
- * decoder's number of heads and (TinyViT) the image side, which come from the JSON object in the
- * safetensors metadata "mcs.config" ({"decoder_heads": 8, "image": 1024}) if it is there, else
- * are the published ones. */
+ * decoder's number of heads, the scaling of pixels and (TinyViT) the image side, which come from
+ * the JSON object in the safetensors metadata "mcs.config" ({"decoder_heads": 8, "minmax": 0,
+ * "image": 1024}) if it is there, else are the published ones. */
 mcs_status mcs_sam_config_read(const mcs_checkpoint *k, mcs_sam_config *cfg,
                                mcs_error *e) MCS_MUST_CHECK;
 /* Declares a model without values: mcs_params_init(mcs_sam_params(m), seed) or a load follow.
@@ -77,17 +80,18 @@ mcs_status mcs_sam_save(const mcs_sam *m, const char *path, mcs_stored_dtype dty
 void mcs_sam_free(mcs_sam *m);                                  /* Nullable */
 
 const mcs_sam_config *mcs_sam_get_config(const mcs_sam *m);
-/* "vit_b", "vit_l", "vit_h" or "vit_t"; "vit" or "tiny" for another size of that structure. */
+/* "vit_b", "vit_l", "vit_h", "vit_t" or "lite"; "vit" or "tiny" for another size. */
 const char *mcs_sam_type(const mcs_sam *m);
 mcs_params *mcs_sam_params(const mcs_sam *m);   /* the weights, owned by m */
-int mcs_sam_grid(const mcs_sam *m);             /* side of the embedding: image / 16 = 64 */
+int mcs_sam_grid(const mcs_sam *m);             /* side of the embedding: 64 */
 
 /* ---- From the picture to the model and back ---- */
 
 /* Size of the picture inside the model's frame: longer side = image, rounded as the original. */
 void mcs_sam_scaled_size(const mcs_sam *m, int width, int height, int *w, int *h);
 /* 8-bit RGB, height x width x 3 -> (1,3,S,S): Pillow's bilinear resize to 8 bits, mean and
- * deviation of the original, zeros to the right and below.  NULL: see the context. */
+ * deviation of the original (or the picture's extremes, cfg.minmax), zeros to the right and below.
+ * LiteMedSAM's own script resizes by cv2's INTER_AREA instead.  NULL: see the context. */
 mcs_tensor *mcs_sam_image(mcs_ctx *c, const mcs_sam *m, const uint8_t *rgb, int width, int height);
 /* n points (x,y) of the picture into the model's frame; a box is two points.  The original's
  * SamPredictor.predict() multiplies in float64 and rounds once, predict_torch() in float32: some

@@ -43,14 +43,26 @@ static const mcs_tinyvit_config published_tiny = { .dim = { 64, 128, 160, 320 },
                                                    .window = { 0, 7, 14, 7 },
                                                    .mlp_ratio = 4,
                                                    .expand_ratio = 4,
+                                                   .stem_stride = 2,
                                                    .classes = 1000 };
+
+/* LiteMedSAM: medsam_lite's build_lite_medsam(). */
+static void tiny_to_lite(mcs_sam_config *cfg)
+{
+    cfg->image = 256;
+    cfg->minmax = true;
+    cfg->tinyvit.stem_stride = 1;
+    cfg->tinyvit.classes = 0;
+}
 
 mcs_status mcs_sam_config_of(const char *type, mcs_sam_config *cfg, mcs_error *e)
 {
     *cfg = (mcs_sam_config){ .image = 1024, .decoder = published_decoder };
-    if (!strcmp(type, "vit_t")) {
+    if (!strcmp(type, "vit_t") || !strcmp(type, "lite")) {
         cfg->tiny = true;
         cfg->tinyvit = published_tiny;
+        if (type[0] == 'l')
+            tiny_to_lite(cfg);
         return MCS_OK;
     }
     for (int i = 0; i < PUBLISHED_VITS; i++)
@@ -58,8 +70,8 @@ mcs_status mcs_sam_config_of(const char *type, mcs_sam_config *cfg, mcs_error *e
             cfg->vit = published_vit[i].vit;
             return MCS_OK;
         }
-    return mcs_error_set(e, MCS_EINVAL, "sam type \"%s\": expected vit_b, vit_l, vit_h or vit_t",
-                         type);
+    return mcs_error_set(e, MCS_EINVAL,
+                         "sam type \"%s\": expected vit_b, vit_l, vit_h, vit_t or lite", type);
 }
 
 static bool vit_equal(const mcs_sam_vit_config *a, const mcs_sam_vit_config *b)
@@ -75,7 +87,7 @@ const char *mcs_sam_type(const mcs_sam *m)
         bool same =
             !memcmp(m->cfg.tinyvit.dim, published_tiny.dim, sizeof published_tiny.dim) &&
             !memcmp(m->cfg.tinyvit.depth, published_tiny.depth, sizeof published_tiny.depth);
-        return same ? "vit_t" : "tiny";
+        return !same ? "tiny" : m->cfg.tinyvit.stem_stride == 1 ? "lite" : "vit_t";
     }
     for (int i = 0; i < PUBLISHED_VITS; i++)
         if (vit_equal(&m->cfg.vit, &published_vit[i].vit))
@@ -114,8 +126,8 @@ static mcs_status vit_check(const mcs_sam_config *cfg, mcs_error *e)
 static mcs_status tiny_check(const mcs_sam_config *cfg, mcs_error *e)
 {
     const mcs_tinyvit_config *t = &cfg->tinyvit;
-    if (cfg->image % 16)
-        return bad(e, "the image side of a TinyViT must be divisible by 16");
+    if (!in_range(t->stem_stride, 1, 2) || cfg->image % mcs_tinyvit_reduction(t))
+        return bad(e, "tinyvit.stem_stride must be 1 or 2 and the image side divisible by 4 or 16");
     for (int i = 0; i < MCS_TINYVIT_STAGES; i++) {
         if (!in_range(t->dim[i], 2, SIZE_MAX_VALUE) || t->dim[0] % 2)
             return bad(e, "tinyvit.dim must be 2..65536, the first even");
@@ -283,7 +295,13 @@ static void tiny_read(reader *r, mcs_sam_config *cfg)
     t->mlp_ratio = size_of(r, "image_encoder.layers.1.blocks.0.mlp.fc1.weight", 2, 0) / t->dim[1];
     if (find(r, "image_encoder.head.weight"))
         t->classes = size_of(r, "image_encoder.head.weight", 2, 0);
-    cfg->image = 1024;
+    int kernel = size_of(r, tiny_probe, 4, 2);
+    if (kernel != 1 && kernel != 3)
+        fail(r,
+             "image_encoder.patch_embed: kernels must be 3 x 3 (MobileSAM) or 1 x 1 (LiteMedSAM)");
+    t->stem_stride = kernel == 1 ? 1 : 2;
+    cfg->minmax = kernel == 1;
+    cfg->image = kernel == 1 ? 256 : 1024;
 }
 
 static void decoder_read(reader *r, mcs_sam_decoder_config *d)
@@ -315,11 +333,14 @@ mcs_status mcs_sam_config_read(const mcs_checkpoint *k, mcs_sam_config *cfg, mcs
     decoder_read(&r, &cfg->decoder);
     if (r.failed)
         return MCS_ESHAPE;
-    int64_t heads = cfg->decoder.heads, image = cfg->image;
+    int64_t heads = cfg->decoder.heads, image = cfg->image, minmax = cfg->minmax;
     s = mcs_checkpoint_config_int(k, "decoder_heads", 1, SIZE_MAX_VALUE, &heads, e);
+    if (!s)
+        s = mcs_checkpoint_config_int(k, "minmax", 0, 1, &minmax, e);
     if (!s && cfg->tiny)
         s = mcs_checkpoint_config_int(k, "image", 16, 1 << 14, &image, e);
     cfg->decoder.heads = (int)heads;
     cfg->image = (int)image;
+    cfg->minmax = minmax == 1;
     return s ? s : mcs_sam_config_check(cfg, e);
 }

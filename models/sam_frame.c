@@ -4,6 +4,7 @@
  * Sam.postprocess_masks():
  *   scale  = S / max(H,W);  size = int(H * scale + .5), int(W * scale + .5)     in float64
  *   image  = Pillow's bilinear resize of the 8-bit picture, (x - mean) / deviation, zero-padded
+ *            (minmax: (x - least) / max(largest - least, 1e-8) over the resized picture)
  *   coords = x * (scaled width / W), y * (scaled height / H)
  *   masks  = bilinear to S x S, crop to the scaled size, bilinear to (H,W) */
 #include <stdlib.h>
@@ -23,6 +24,26 @@ void mcs_sam_scaled_size(const mcs_sam *m, int width, int height, int *w, int *h
     *h = *h < 1 ? 1 : *h;
 }
 
+typedef struct {
+    float offset[3], divisor[3];
+} pixel_scale;
+
+static pixel_scale scale_of(const mcs_sam *m, const mcs_image *im)
+{
+    pixel_scale s;
+    const uint8_t *px = im->data;
+    uint8_t lo = 255, hi = 0;
+    for (int64_t i = 0; m->cfg.minmax && i < (int64_t)im->width * im->height * 3; i++) {
+        lo = px[i] < lo ? px[i] : lo;
+        hi = px[i] > hi ? px[i] : hi;
+    }
+    for (int k = 0; k < 3; k++) {
+        s.offset[k] = m->cfg.minmax ? (float)lo : pixel_mean[k];
+        s.divisor[k] = !m->cfg.minmax ? pixel_sd[k] : hi > lo ? (float)(hi - lo) : 1e-8f;
+    }
+    return s;
+}
+
 mcs_tensor *mcs_sam_image(mcs_ctx *c, const mcs_sam *m, const uint8_t *rgb, int width, int height)
 {
     if (mcs_ctx_status(c))
@@ -37,12 +58,15 @@ mcs_tensor *mcs_sam_image(mcs_ctx *c, const mcs_sam *m, const uint8_t *rgb, int 
     };
     mcs_image *im = mcs_image_resize(&source, w, h, MCS_FILTER_BILINEAR, mcs_ctx_error(c));
     mcs_tensor *x = im ? mcs_zeros(c, 4, MCS_SHAPE(1, 3, side, side)) : NULL;
+    pixel_scale s = { 0 };
+    if (x)
+        s = scale_of(m, im);
     for (int k = 0; x && k < 3; k++) {
         const uint8_t *src = (const uint8_t *)im->data + k;
         for (int64_t i = 0; i < h; i++) {
             float *dst = mcs_f32(x) + (k * side + i) * side;
             for (int64_t j = 0; j < w; j++)
-                dst[j] = ((float)src[3 * (i * w + j)] - pixel_mean[k]) / pixel_sd[k];
+                dst[j] = ((float)src[3 * (i * w + j)] - s.offset[k]) / s.divisor[k];
         }
     }
     mcs_image_free(im);

@@ -3,6 +3,7 @@
  * Must agree with mobile_sam/modeling/tiny_vit_sam.py (eval mode; its drop-path rate is 0).
  *
  *   stem     conv-BN 3x3/2, gelu, conv-BN 3x3/2                       (B,d0,S/4,S/4)
+ *            (LiteMedSAM: 1x1/1 both, (B,d0,S,S))
  *   stage 0  MBConv: gelu(x + BN conv1x1 gelu(BN dw3x3 gelu(BN conv1x1 x)))
  *   stage 1+ block:  x += proj(attention(qkv(LN x)))   in windows
  *                    x = BN dw3x3 x                    "local_conv", no residual
@@ -113,6 +114,11 @@ static bool stage_init(tv_stage *s, mcs_ns ns, const mcs_tinyvit_config *cfg, in
     return true;
 }
 
+int mcs_tinyvit_reduction(const mcs_tinyvit_config *cfg)
+{
+    return 4 * cfg->stem_stride * cfg->stem_stride;
+}
+
 mcs_tinyvit *mcs_tinyvit_new(mcs_ns ns, const mcs_tinyvit_config *cfg)
 {
     mcs_tinyvit *m = mcs_module(ns, sizeof *m);
@@ -121,8 +127,10 @@ mcs_tinyvit *mcs_tinyvit_new(mcs_ns ns, const mcs_tinyvit_config *cfg)
     m->cfg = *cfg;
     mcs_ns stem = mcs_ns_sub(ns, "patch_embed");
     m->stem_name = stem.path;
-    conv_init(&m->stem[0], mcs_ns_sub(stem, "seq.0"), 3, cfg->dim[0] / 2, 3, 2, 1);
-    conv_init(&m->stem[1], mcs_ns_sub(stem, "seq.2"), cfg->dim[0] / 2, cfg->dim[0], 3, 2, 1);
+    int stride = cfg->stem_stride, kernel = stride == 2 ? 3 : 1;
+    conv_init(&m->stem[0], mcs_ns_sub(stem, "seq.0"), 3, cfg->dim[0] / 2, kernel, stride, 1);
+    conv_init(&m->stem[1], mcs_ns_sub(stem, "seq.2"), cfg->dim[0] / 2, cfg->dim[0], kernel, stride,
+              1);
     for (int i = 0; i < MCS_TINYVIT_STAGES; i++)
         if (!stage_init(&m->stage[i], mcs_ns_sub(ns, "layers.%d", i), cfg, i))
             return NULL;
@@ -240,9 +248,10 @@ mcs_tensor *mcs_tinyvit_tokens(mcs_ctx *c, const mcs_tinyvit *m, const mcs_tenso
 {
     if (!image)
         return NULL;
-    if (image->ndim != 4 || image->shape[1] != 3 || image->shape[2] % 16 || image->shape[3] % 16)
+    int r = mcs_tinyvit_reduction(&m->cfg);
+    if (image->ndim != 4 || image->shape[1] != 3 || image->shape[2] % r || image->shape[3] % r)
         return mcs_fail(c, MCS_ESHAPE,
-                        "tinyvit: expected an image (B,3,H,W) with sides divisible by 16");
+                        "tinyvit: expected an image (B,3,H,W) with sides divisible by %d", r);
     mcs_scope s = mcs_scope_begin(c);
     mcs_scope stem = mcs_scope_begin(c);
     mcs_tensor *x = mcs_gelu(c, conv_forward(c, &m->stem[0], image));

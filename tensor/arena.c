@@ -126,6 +126,17 @@ void mcs_arena_release(mcs_arena *a, mcs_arena_mark m)
     a->current = m.chunk;
 }
 
+void mcs_arena_rescue(void *dst, const void *src, size_t bytes)
+{
+    UNPOISON(src, bytes);
+    memmove(dst, src, bytes);
+    uintptr_t d = (uintptr_t)dst, s = (uintptr_t)src;
+    if (d <= s && s < d + bytes)        /* overlap: dst is in use, the rest is free again */
+        POISON((const char *)dst + bytes, s - d);
+    else
+        POISON(src, bytes);
+}
+
 bool mcs_arena_since(const mcs_arena *a, mcs_arena_mark m, const void *p)
 {
     for (int64_t i = m.chunk; i <= a->current && i < a->count; i++) {

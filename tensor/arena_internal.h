@@ -25,6 +25,8 @@ void *mcs_arena_alloc(mcs_arena *a, size_t bytes);
 mcs_arena_mark mcs_arena_now(const mcs_arena *a);
 /* Frees all that was allocated since the mark; the chunks stay. */
 void mcs_arena_release(mcs_arena *a, mcs_arena_mark m);
+/* memmove of bytes just released to where they were allocated again. */
+void mcs_arena_rescue(void *dst, const void *src, size_t bytes);
 /* p was allocated since the mark. */
 bool mcs_arena_since(const mcs_arena *a, mcs_arena_mark m, const void *p);
 #endif

@@ -126,7 +126,7 @@ mcs_tensor *mcs_scope_end(mcs_ctx *c, mcs_scope s, mcs_tensor *keep)
         head.data = mcs_alloc(c, bytes);
         if (!head.data)
             return NULL;
-        memmove(head.data, source, bytes);
+        mcs_arena_rescue(head.data, source, bytes);
     }
     mcs_tensor *kept = mcs_alloc(c, sizeof *kept);
     if (kept)

@@ -106,7 +106,10 @@ int64_t mcs_numel(const mcs_tensor *x)
     return n;
 }
 
-int64_t mcs_dim(const mcs_tensor *x, int i) { return x->shape[i < 0 ? x->ndim + i : i]; }
+int64_t mcs_dim(const mcs_tensor *x, int i)
+{
+    return x ? x->shape[i < 0 ? x->ndim + i : i] : 0;
+}
 
 const char *mcs_shape_str(const mcs_tensor *x, char *buf, size_t n)
 {

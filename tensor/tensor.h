@@ -97,7 +97,7 @@ mcs_tensor *mcs_wrap(mcs_ctx *c, mcs_dtype t, int ndim, const int64_t *shape, vo
 mcs_tensor *mcs_detach(mcs_ctx *c, const mcs_tensor *x);    /* same data, no gradient */
 
 int64_t mcs_numel(const mcs_tensor *x);
-int64_t mcs_dim(const mcs_tensor *x, int i);        /* shape[i]; i < 0 counts from the end */
+int64_t mcs_dim(const mcs_tensor *x, int i);        /* shape[i]; i < 0 counts from the end; x NULL: 0 */
 static inline float *mcs_f32(const mcs_tensor *x) { return (float *)x->data; }
 static inline int64_t *mcs_i64(const mcs_tensor *x) { return (int64_t *)x->data; }
 static inline uint8_t *mcs_u8(const mcs_tensor *x) { return (uint8_t *)x->data; }

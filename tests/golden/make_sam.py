@@ -57,9 +57,9 @@ def randomise(model):
     model.load_state_dict(state)
 
 
-def heads_of(grid, image, depth=2, masks=3):
+def heads_of(grid, image, depth=2, masks=3, wide=16):
     prompt = PromptEncoder(embed_dim=DIM, image_embedding_size=(grid, grid),
-                           input_image_size=(image, image), mask_in_chans=8)
+                           input_image_size=(image, image), mask_in_chans=wide)
     decoder = MaskDecoder(
         num_multimask_outputs=masks, transformer_dim=DIM, iou_head_depth=3, iou_head_hidden_dim=12,
         transformer=TwoWayTransformer(depth=depth, embedding_dim=DIM, mlp_dim=24, num_heads=2))
@@ -169,7 +169,7 @@ def make_tinyvit():
                            nn.Conv2d(DIM, DIM, 3, padding=1, bias=False), LayerNorm2d(DIM))
     m.layers[2].downsample.conv2.c.stride = (1, 1)  # the original does so for 320 channels
     m.forward = lambda x: tiny_features(m, x)
-    prompt, decoder = heads_of(image // 16, image, depth=1, masks=1)
+    prompt, decoder = heads_of(image // 16, image, depth=1, masks=1, wide=8)
     sam = Sam(m, prompt, decoder)
     randomise(sam)
     save("tinyvit_tiny", {k: v.half() if v.is_floating_point() else v
