@@ -2,6 +2,7 @@
 # make test       build and run every test      (T=op_gelu: one; S=1: show all output)
 # make demo       the whole pipeline on a picture it draws, result in demo-out/
 # make bench      time and memory of every stage
+# make docs       docs/tools.md from the option tables of the tools
 # make fuzz       fuzz the file readers (clang; FUZZ_SECONDS=60 each)
 # make parity     programs that tests/parity/*.py compare with PyTorch
 # make lint       formatting, layering, static checks
@@ -83,6 +84,8 @@ demo: all
 	tests/demo.sh
 bench: all
 	tools/bench
+docs: all
+	tests/tools_md.sh tools > docs/tools.md
 lint:
 	tests/lint.sh
 fuzz:

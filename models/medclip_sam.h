@@ -54,9 +54,9 @@ typedef enum {                  /* which gradient ranks (gScoreCAM) or weighs (G
                                  * 385-576, 601-612, 672-767 whatever the picture and text */
 } mcs_zeroshot_gradient;
 typedef enum {                  /* how a picture that is not square meets the square input */
-    MCS_FIT_SQUASH,             /* resized to the square; the map covers the whole picture */
-    MCS_FIT_CROP,               /* shorter side, centre crop; the map is put back, 0 outside */
-    MCS_FIT_STRETCH             /* centre crop, map stretched over everything (released code) */
+    MCS_ZEROSHOT_SQUASH,             /* resized to the square; the map covers the whole picture */
+    MCS_ZEROSHOT_CROP,               /* shorter side, centre crop; the map is put back, 0 outside */
+    MCS_ZEROSHOT_STRETCH             /* centre crop, map stretched over everything (released code) */
 } mcs_zeroshot_fit;
 typedef enum { MCS_ENSEMBLE_EMBEDDING, MCS_ENSEMBLE_MAP } mcs_zeroshot_ensemble;
 typedef enum {

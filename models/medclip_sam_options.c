@@ -13,7 +13,7 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
     memset(o, 0, sizeof *o);
     o->cam = MCS_CAM_GSCORECAM;
     o->gradient = MCS_CAM_GRADIENT_CLS;
-    o->fit = MCS_FIT_SQUASH;
+    o->fit = MCS_ZEROSHOT_SQUASH;
     o->ensemble = MCS_ENSEMBLE_EMBEDDING;
     o->topk = 300;
     o->coarse = MCS_COARSE_CRF;
@@ -32,7 +32,7 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
     o->empty = MCS_EMPTY_WHOLE;
     if (preset == MCS_PRESET_OFFICIAL_CODE) {
         o->gradient = MCS_CAM_GRADIENT_OFFICIAL;
-        o->fit = MCS_FIT_STRETCH;
+        o->fit = MCS_ZEROSHOT_STRETCH;
         o->overlay_saliency = true;
         o->contour_holes = true;
         o->num_contours = 0;

@@ -12,3 +12,10 @@ mcs_tensor *mcs_linear_forward(mcs_ctx *c, const mcs_linear_layer *m, const mcs_
 {
     return mcs_tap(c, m->name, mcs_linear(c, x, m->weight, m->bias));
 }
+
+mcs_tensor *mcs_linear_forward_add(mcs_ctx *c, const mcs_linear_layer *m, const mcs_tensor *x,
+                                   const mcs_tensor *residual)
+{
+    return mcs_hooked(c, m->name) ? mcs_add(c, residual, mcs_linear_forward(c, m, x))
+                                  : mcs_linear_add(c, x, m->weight, m->bias, residual);
+}

@@ -10,10 +10,20 @@ void mcs_mlp_init(mcs_mlp *m, mcs_ns ns, const char *fc1, const char *fc2, int64
     mcs_linear_init(&m->fc2, mcs_ns_sub(ns, "%s", fc2), hidden, dim, true);
 }
 
+static mcs_tensor *hidden(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x)
+{
+    return mcs_hooked(c, m->fc1.name) ? mcs_gelu(c, mcs_linear_forward(c, &m->fc1, x))
+                                      : mcs_linear_gelu(c, x, m->fc1.weight, m->fc1.bias);
+}
+
 mcs_tensor *mcs_mlp_forward(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x)
 {
-    mcs_tensor *h = mcs_hooked(c, m->fc1.name)
-                        ? mcs_gelu(c, mcs_linear_forward(c, &m->fc1, x))
-                        : mcs_linear_gelu(c, x, m->fc1.weight, m->fc1.bias);
-    return mcs_tap(c, m->name, mcs_linear_forward(c, &m->fc2, h));
+    return mcs_tap(c, m->name, mcs_linear_forward(c, &m->fc2, hidden(c, m, x)));
+}
+
+mcs_tensor *mcs_mlp_forward_add(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x,
+                                const mcs_tensor *residual)
+{
+    return mcs_hooked(c, m->name) ? mcs_add(c, residual, mcs_mlp_forward(c, m, x))
+                                  : mcs_linear_forward_add(c, &m->fc2, hidden(c, m, x), residual);
 }

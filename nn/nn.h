@@ -71,6 +71,9 @@ void *mcs_module(mcs_ns ns, size_t bytes);              /* zeroed, lives as long
 typedef struct { const char *name; mcs_tensor *weight, *bias; } mcs_linear_layer;
 void mcs_linear_init(mcs_linear_layer *m, mcs_ns ns, int64_t in, int64_t out, bool bias);
 mcs_tensor *mcs_linear_forward(mcs_ctx *c, const mcs_linear_layer *m, const mcs_tensor *x);
+/* residual + forward(x), in the product's epilogue unless someone looks at the layer's output. */
+mcs_tensor *mcs_linear_forward_add(mcs_ctx *c, const mcs_linear_layer *m, const mcs_tensor *x,
+                                   const mcs_tensor *residual);
 
 typedef struct { const char *name; mcs_tensor *weight, *bias; float eps; } mcs_layernorm;
 void mcs_layernorm_init(mcs_layernorm *m, mcs_ns ns, int64_t dim, float eps);
@@ -122,10 +125,14 @@ mcs_tensor *mcs_conv_transpose_forward(mcs_ctx *c, const mcs_conv_transpose *m,
 typedef struct { const char *name, *probs; int heads; mcs_linear_layer qkv, proj; } mcs_attention_layer;
 void mcs_attention_init(mcs_attention_layer *m, mcs_ns ns, int64_t dim, int heads);
 mcs_tensor *mcs_attention_forward(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tensor *x);
+mcs_tensor *mcs_attention_forward_add(mcs_ctx *c, const mcs_attention_layer *m,
+                                      const mcs_tensor *x, const mcs_tensor *residual);
 
 /* fc2(gelu(fc1(x))); names of the two linears differ between models. */
 typedef struct { const char *name; mcs_linear_layer fc1, fc2; } mcs_mlp;
 void mcs_mlp_init(mcs_mlp *m, mcs_ns ns, const char *fc1, const char *fc2, int64_t dim,
                   int64_t hidden);
 mcs_tensor *mcs_mlp_forward(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x);
+mcs_tensor *mcs_mlp_forward_add(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x,
+                                const mcs_tensor *residual);
 #endif

@@ -51,6 +51,14 @@ static inline int64_t mcs_attn_blocks_q(const mcs_attn_job *a)
     return mcs_range_count(a->nq, a->block_q);
 }
 
+/* Fill in a job from the inputs of a call; false after mcs_fail(), or if an input is NULL. */
+bool mcs_attn_separate(mcs_ctx *c, const char *op, mcs_attn_job *a, const mcs_tensor *q,
+                       const mcs_tensor *k, const mcs_tensor *v, const mcs_attention_opts *o);
+bool mcs_attn_packed(mcs_ctx *c, const char *op, mcs_attn_job *a, const mcs_tensor *qkv,
+                     mcs_qkv_layout layout, const mcs_attention_opts *o);
+/* x (B,N,C) from channel `offset` on, heads `head` channels apart. */
+mcs_attn_view mcs_attn_view_of(const mcs_tensor *x, int64_t offset, int64_t head);
+
 /* The products <q, rel_h[.]> and <q, rel_w[.]> of the block's rows, reversed within each row from
  * qh (qw) on, so that row r holds the term of key row kh at r->rel_h[r (2gh-1) + qh + kh]. */
 void mcs_attn_rel_terms(const mcs_attn_job *a, const mcs_attn_rows *r);
@@ -74,5 +82,8 @@ typedef struct {
     bool probs; /* the result is the probabilities themselves */
 } mcs_attn_saved;
 
+/* A copy of the job (its pointers stay valid as long as the tape does), with room for lse unless
+ * v is missing, which means probabilities.  NULL: out of memory. */
+mcs_attn_saved *mcs_attn_save(mcs_ctx *c, const mcs_attn_job *a, bool packed);
 void mcs_attn_backward(mcs_ctx *c, mcs_node *n);
 #endif

@@ -9,7 +9,7 @@
  * through or both repeated), and the step of each operand in each: 0 where it is repeated.  The
  * last step is 0 or 1. */
 typedef struct {
-    int ndim;                           /* >= 1 */
+    int ndim; /* >= 1 */
     int64_t shape[MCS_MAX_DIM];
     int64_t step[2][MCS_MAX_DIM];
     int64_t numel;

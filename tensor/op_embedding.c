@@ -8,18 +8,17 @@
 
 typedef struct {
     const mcs_vec *vec;
-    const float *from;          /* weight, or dy */
-    float *to;                  /* y, or dweight */
+    const float *from; /* weight, or dy */
+    float *to; /* y, or dweight */
     const int64_t *ids;
-    int64_t count, size;        /* ids, columns */
+    int64_t count, size; /* ids, columns */
 } embedding_args;
 
 static void embedding_range(void *arg, int64_t begin, int64_t end)
 {
     const embedding_args *a = arg;
     for (int64_t i = begin; i < end; i++)
-        memcpy(a->to + i * a->size, a->from + a->ids[i] * a->size,
-               (size_t)a->size * sizeof(float));
+        memcpy(a->to + i * a->size, a->from + a->ids[i] * a->size, (size_t)a->size * sizeof(float));
 }
 
 static void embedding_grad_range(void *arg, int64_t begin, int64_t end)
@@ -37,8 +36,9 @@ static void embedding_backward(mcs_ctx *c, mcs_node *n)
     float *dw = mcs_grad_buf(c, weight);
     if (!dw)
         return;
-    embedding_args a = { mcs_vec_get(),  n->grad,        dw,
-                         mcs_i64(ids),   mcs_numel(ids), weight->shape[1] };
+    embedding_args a = {
+        mcs_vec_get(), n->grad, dw, mcs_i64(ids), mcs_numel(ids), weight->shape[1]
+    };
     mcs_parallel_for(c, a.size, 64, embedding_grad_range, &a);
 }
 

@@ -15,14 +15,14 @@
 #include "tensor/vec.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS };
-enum { BLOCKS_MAX = 64, ROWS_MIN = 16 };    /* of the weights' gradients */
+enum { BLOCKS_MAX = 64, ROWS_MIN = 16 }; /* of the weights' gradients */
 
 typedef struct {
     const mcs_vec *vec;
-    const float *x, *w, *b, *dy;    /* (rows, size), (size), (size), (rows, size) */
-    float *out;                     /* y or dx */
-    float *stats;                   /* (rows, 2): mean, r; NULL: not kept */
-    float *partial;                 /* (blocks, 2, size): dw, db */
+    const float *x, *w, *b, *dy; /* (rows, size), (size), (size), (rows, size) */
+    float *out; /* y or dx */
+    float *stats; /* (rows, 2): mean, r; NULL: not kept */
+    float *partial; /* (blocks, 2, size): dw, db */
     float *dw, *db;
     int64_t rows, size, block, blocks;
     float eps;
@@ -185,8 +185,12 @@ static void l2_backward(mcs_ctx *c, mcs_node *n)
 {
     const mcs_tensor *x = n->in[0];
     float *dx = mcs_grad_buf(c, x);
-    norm_args a = { .vec = mcs_vec_get(), .x = mcs_f32(x), .dy = n->grad, .out = dx,
-                    .size = mcs_dim(x, -1), .eps = *(float *)n->saved };
+    norm_args a = { .vec = mcs_vec_get(),
+                    .x = mcs_f32(x),
+                    .dy = n->grad,
+                    .out = dx,
+                    .size = mcs_dim(x, -1),
+                    .eps = *(float *)n->saved };
     if (dx && a.size > 0)
         mcs_parallel_for(c, mcs_numel(x) / a.size, mcs_grain(6 * a.size), l2_grad_range, &a);
 }
@@ -202,8 +206,9 @@ mcs_tensor *mcs_l2_normalize(mcs_ctx *c, const mcs_tensor *x, float eps)
     if (!y || !saved)
         return NULL;
     *saved = eps;
-    norm_args a = { .vec = mcs_vec_get(), .x = mcs_f32(x), .out = mcs_f32(y),
-                    .size = mcs_dim(x, -1), .eps = eps };
+    norm_args a = {
+        .vec = mcs_vec_get(), .x = mcs_f32(x), .out = mcs_f32(y), .size = mcs_dim(x, -1), .eps = eps
+    };
     if (a.size > 0)
         mcs_parallel_for(c, mcs_numel(x) / a.size, mcs_grain(4 * a.size), l2_range, &a);
     return mcs_record(c, &op_l2_normalize, y, saved, MCS_INPUTS(x));

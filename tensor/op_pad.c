@@ -7,11 +7,11 @@
 
 typedef struct {
     const mcs_vec *vec;
-    int ndim;                       /* >= 1 */
+    int ndim; /* >= 1 */
     int64_t x[MCS_MAX_DIM], y[MCS_MAX_DIM], before[MCS_MAX_DIM];
-    int64_t first, count;           /* columns of a row of y that come from x */
-    const float *from;              /* x, or dy */
-    float *to;                      /* y, or dx (added to) */
+    int64_t first, count; /* columns of a row of y that come from x */
+    const float *from; /* x, or dy */
+    float *to; /* y, or dx (added to) */
     float value;
 } pad_args;
 

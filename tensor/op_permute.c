@@ -11,15 +11,15 @@
 enum { TILE = 32 };
 
 typedef struct {
-    int ndim;                       /* of y, merged */
-    int64_t shape[MCS_MAX_DIM];     /* of y */
-    int64_t step[MCS_MAX_DIM];      /* through x */
-    int fast;                       /* dimension of y that is contiguous in x */
+    int ndim; /* of y, merged */
+    int64_t shape[MCS_MAX_DIM]; /* of y */
+    int64_t step[MCS_MAX_DIM]; /* through x */
+    int fast; /* dimension of y that is contiguous in x */
     const mcs_vec *vec;
-    const float *from;              /* x, or dy */
-    float *to;                      /* y, or dx (added to) */
-    int64_t tiles;                  /* per transposed matrix, along `fast` */
-    int64_t run;                    /* elements of y per step of dimension `fast` */
+    const float *from; /* x, or dy */
+    float *to; /* y, or dx (added to) */
+    int64_t tiles; /* per transposed matrix, along `fast` */
+    int64_t run; /* elements of y per step of dimension `fast` */
     bool back;
 } permute_args;
 
@@ -156,8 +156,7 @@ mcs_tensor *mcs_permute(mcs_ctx *c, const mcs_tensor *x, const int *axes)
     for (int i = 0; i < x->ndim; i++)
         saved[i] = axes[i] < 0 ? axes[i] + x->ndim : axes[i];
     if (!is_permutation(saved, x->ndim))
-        return mcs_fail(c, MCS_EINVAL, "permute: axes are not a permutation of 0..%d",
-                        x->ndim - 1);
+        return mcs_fail(c, MCS_EINVAL, "permute: axes are not a permutation of 0..%d", x->ndim - 1);
     for (int i = 0; i < x->ndim; i++)
         shape[i] = x->shape[saved[i]];
     mcs_tensor *y = mcs_new(c, x->ndim, shape);

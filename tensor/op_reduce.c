@@ -117,9 +117,9 @@ mcs_tensor *mcs_mean_dim(mcs_ctx *c, const mcs_tensor *x, int dim, bool keepdim)
 
 typedef struct {
     const float *x, *dy;
-    float *out;                 /* y or dx */
-    int64_t *where;             /* index of the maximum along the dimension, per output */
-    int64_t size, inner;        /* x seen as (outer, size, inner) */
+    float *out; /* y or dx */
+    int64_t *where; /* index of the maximum along the dimension, per output */
+    int64_t size, inner; /* x seen as (outer, size, inner) */
 } max_args;
 
 static void max_range(void *arg, int64_t begin, int64_t end)

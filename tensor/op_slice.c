@@ -10,16 +10,15 @@ typedef struct {
     const mcs_vec *vec;
     const float *from;
     float *to;
-    int64_t from_step, to_step;     /* between stretches */
-    int64_t size;                   /* of a stretch */
+    int64_t from_step, to_step; /* between stretches */
+    int64_t size; /* of a stretch */
 } stretch_args;
 
 static void copy_range(void *arg, int64_t begin, int64_t end)
 {
     const stretch_args *a = arg;
     for (int64_t i = begin; i < end; i++)
-        memcpy(a->to + i * a->to_step, a->from + i * a->from_step,
-               (size_t)a->size * sizeof(float));
+        memcpy(a->to + i * a->to_step, a->from + i * a->from_step, (size_t)a->size * sizeof(float));
 }
 
 static void add_range(void *arg, int64_t begin, int64_t end)
@@ -95,8 +94,7 @@ mcs_tensor *mcs_slice(mcs_ctx *c, const mcs_tensor *x, int dim, int64_t begin, i
     s->y_step = (end - begin) * inner;
     s->start = begin * inner;
     run(c, s->outer, copy_range,
-        (stretch_args){ NULL, mcs_f32(x) + s->start, mcs_f32(y), s->x_step, s->y_step,
-                        s->y_step });
+        (stretch_args){ NULL, mcs_f32(x) + s->start, mcs_f32(y), s->x_step, s->y_step, s->y_step });
     return mcs_record(c, &op_slice, y, s, MCS_INPUTS(x));
 }
 

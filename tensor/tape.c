@@ -44,6 +44,8 @@ static mcs_node *node_new(mcs_ctx *c, const mcs_op *op, const mcs_tensor *out)
 mcs_tensor *mcs_record(mcs_ctx *c, const mcs_op *op, mcs_tensor *out, void *saved, int in_count,
                        const mcs_tensor *const *in)
 {
+    if (c->error.status != MCS_OK)
+        return NULL;                    /* the operation ran out of memory on its way */
     if (!out || !mcs_will_record(c, in_count, in))
         return out;
     size_t bytes = (size_t)in_count * sizeof *in;

@@ -128,7 +128,8 @@ mcs_status mcs_watch(mcs_ctx *c, const char *name) MCS_MUST_CHECK;
 mcs_tensor *mcs_watched(const mcs_ctx *c, const char *name);
 /* Replace that output by what fn returns (NULL = fn failed). */
 mcs_status mcs_hook_add(mcs_ctx *c, const char *name, mcs_hook *fn, void *arg) MCS_MUST_CHECK;
-/* Someone watches or replaces that name: a module with a fused path then takes the plain one. */
+/* Someone watches or replaces that name, or traces: a module with a fused path then takes the
+ * plain one, which passes all taps. */
 bool mcs_hooked(const mcs_ctx *c, const char *name);
 /* fn is called for every tap that is passed (--list-layers, per-layer comparison); NULL: off. */
 void mcs_trace(mcs_ctx *c, void (*fn)(const char *name, const mcs_tensor *x, void *arg), void *arg);

@@ -253,6 +253,38 @@ void check_threads(check_fn *fn, int n, mcs_tensor **in)
     mcs_ctx_free(c1);
 }
 
+/* ---- Memory limits ---- */
+
+/* True if it succeeded; *peak: the most it held. */
+static bool run_limited(check_fn *fn, int n, mcs_tensor **in, size_t limit, size_t *peak)
+{
+    mcs_tensor *leaves[INPUTS_MAX];
+    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit, .grad = true });
+    assert_non_null(c);
+    for (int k = 0; k < n; k++)
+        leaves[k] = in[k] && in[k]->dtype == MCS_F32 ? mcs_leaf(c, in[k]) : in[k];
+    mcs_tensor *y = fn(c, leaves);
+    if ((y == NULL) != (mcs_ctx_status(c) != MCS_OK))
+        fail_msg("result %s, status %s", y ? "given" : "NULL", mcs_status_name(mcs_ctx_status(c)));
+    mcs_tensor *dy = y ? mcs_full(c, y->ndim, y->shape, 1.0f) : NULL;
+    bool ok = dy && mcs_backward(c, y, dy) == MCS_OK;
+    if (!ok)
+        assert_int_equal(mcs_ctx_status(c), MCS_ENOMEM);
+    *peak = mcs_ctx_peak(c);
+    mcs_ctx_free(c);
+    return ok;
+}
+
+void check_limits(check_fn *fn, int n, mcs_tensor **in)
+{
+    size_t peak, ignored;
+    assert_true(run_limited(fn, n, in, 0, &peak));
+    int failed = 0;
+    for (size_t i = 1; i <= 32; i++)
+        failed += !run_limited(fn, n, in, peak * i / 32, &ignored);
+    assert_true(failed > 0);
+}
+
 /* ---- Golden files ---- */
 
 static mcs_checkpoint *golden_open(const char *name)

@@ -32,6 +32,9 @@ void check_near_named(const char *what, const mcs_tensor *a, const mcs_tensor *b
 void check_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in, float tol);
 /* fn and its backward with 1, 2 and 4 threads: output and gradients bitwise equal. */
 void check_threads(check_fn *fn, int n, mcs_tensor **in);
+/* fn and its backward under memory limits from almost nothing to just enough: each run gives
+ * the result or NULL and MCS_ENOMEM, never a crash and never a NULL without a reason. */
+void check_limits(check_fn *fn, int n, mcs_tensor **in);
 /* Runs fn on the inputs of tests/golden/<name>.safetensors, written by tests/golden/make.py
  * with PyTorch: tensors in.0 in.1 ..., out, dout, and grad.N for every input that has one.
  * Compares the output and all gradients. */

@@ -249,6 +249,24 @@ static void check_refused(mcs_ctx *c, mcs_attention_opts o, mcs_status s, const 
     check_fails(c, mcs_attention(c, q, q, q, &o), s, part);
 }
 
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[] = { random_of(c, 1, 3, 690, 8),
+                         random_of(c, 2, 3, 690, 8),
+                         random_of(c, 3, 3, 690, 8),
+                         random_of(c, 4, 1, 690, 690),
+                         NULL,
+                         random_of(c, 5, 59, 8, 0),
+                         random_of(c, 6, 45, 8, 0) };
+    check_limits(rel_wide, 7, in);
+    mcs_tensor *p[] = { random_of(c, 1, 900, 6, 4), random_of(c, 2, 900, 6, 4), NULL, NULL,
+                        random_of(c, 4, 3, 2, 0),   random_of(c, 5, 5, 2, 0) };
+    check_limits(probs, 6, p);
+    mcs_ctx_free(c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -300,7 +318,7 @@ int main(void)
         cmocka_unit_test(test_gradients),       cmocka_unit_test(test_same_input_thrice),
         cmocka_unit_test(test_all_keys_masked), cmocka_unit_test(test_blocks_agree_with_probs),
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_memory_is_bounded),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_limits),   cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

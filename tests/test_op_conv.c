@@ -183,6 +183,15 @@ static void test_threads(void **state)
     mcs_ctx_free(c);
 }
 
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[] = { picture(c, 1, 1, 64, 61, 83), picture(c, 2, 2, 64, 3, 3), NULL };
+    check_limits(same_3x3, 3, in);
+    mcs_ctx_free(c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -215,7 +224,8 @@ int main(void)
         cmocka_unit_test(test_by_hand),   cmocka_unit_test(test_golden),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_edges),
         cmocka_unit_test(test_blocks),    cmocka_unit_test(test_memory_is_bounded),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

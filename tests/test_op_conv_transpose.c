@@ -98,6 +98,15 @@ static void test_threads(void **state)
     mcs_ctx_free(c);
 }
 
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[] = { picture(c, 1, 2, 34, 40, 51), picture(c, 2, 34, 20, 3, 3), NULL };
+    check_limits(double_3x3, 3, in);
+    mcs_ctx_free(c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -126,7 +135,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),   cmocka_unit_test(test_golden),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_adjoint_of_conv),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

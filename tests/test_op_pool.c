@@ -78,6 +78,15 @@ static void test_threads(void **state)
     mcs_ctx_free(c);
 }
 
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *x = check_random(c, 1, -1, 1, 4, MCS_SHAPE(3, 5, 191, 203));
+    check_limits(max_3, 1, &x);
+    mcs_ctx_free(c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -99,9 +108,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand), cmocka_unit_test(test_ties_and_nan),
-        cmocka_unit_test(test_golden),  cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_by_hand),  cmocka_unit_test(test_ties_and_nan),
+        cmocka_unit_test(test_golden),   cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_threads),  cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

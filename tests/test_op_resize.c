@@ -107,6 +107,15 @@ static void test_threads(void **state)
     mcs_ctx_free(c);
 }
 
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *x = check_random(c, 1, -1, 1, 4, MCS_SHAPE(300, 7, 31, 23));
+    check_limits(wide, 1, &x);
+    mcs_ctx_free(c);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -129,7 +138,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),   cmocka_unit_test(test_golden),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_weights_sum_to_one),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,7 +120,9 @@ char *cli_keep(cli *t, const char *text);
 /* "folder/name", likewise. */
 char *cli_keep_path(cli *t, const char *folder, const char *name);
 
+/* --help; --help-markdown; the head of docs/tools.md (--help-markdown-common). */
 void cli_help(const cli_program *p, const void *opts, const cli *t, bool markdown);
+void cli_help_common(const cli *t);
 
 /* Parts of the parser (cli_*.c only). */
 extern const cli_option cli_common[];

@@ -176,6 +176,8 @@ static mcs_status make_folder(const char *path, mcs_error *e)
     struct stat st;
     if (mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return MCS_OK;
+    if (errno == EEXIST)
+        errno = ENOTDIR;
     return failed(e, path, "cannot make the folder");
 }
 

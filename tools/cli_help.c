@@ -173,21 +173,19 @@ static void print_markdown(const cli_program *p, const void *opts)
     printf("\n");
 }
 
-/* What all tools share, printed once at the head of docs/tools.md. */
-static void print_markdown_common(const cli *t)
+void cli_help_common(const cli *t)
 {
-    printf("# The tools\n\nMade by `tools/NAME --help-markdown`; do not edit.\n");
-    printf("Long flags accept `_` for `-`, and `--flag value` as well as `--flag=value`.\n");
+    printf("# The tools\n\nWritten by `make docs` from the option tables; do not edit.\n\n");
+    printf("Long flags accept `_` for `-`, and `--flag=value` as well as `--flag value`. Standard "
+           "output carries the answer, standard error messages and progress.\n");
     markdown_table(cli_common, t);
     printf("\n%s\n\n", exit_codes);
 }
 
 void cli_help(const cli_program *p, const void *opts, const cli *t, bool markdown)
 {
-    if (!markdown)
-        print_plain(p, opts, t);
-    else if (p->options[0].kind == CLI_END)
-        print_markdown_common(t);
-    else
+    if (markdown)
         print_markdown(p, opts);
+    else
+        print_plain(p, opts, t);
 }

@@ -289,6 +289,10 @@ int cli_parse(cli *t, const cli_program *p, void *opts, int argc, char **argv)
         cli_help(p, opts, t, markdown);
         return CLI_DONE;
     }
+    if (asked(argc, argv, "--help-markdown-common", NULL)) {
+        cli_help_common(t);
+        return CLI_DONE;
+    }
     parser s = { .t = t, .p = p, .opts = opts, .argc = argc, .argv = argv };
     const char *config = config_path(argc, argv);
     if (config && !cli_read_config(t, opts, config))

@@ -167,9 +167,8 @@ static int loop(zs_run *r)
     int code = CLI_CONTINUE;
     cli_progress_begin(&p, r->t, r->inputs.count, "pictures");
     for (int64_t i = 0; code == CLI_CONTINUE && i < r->inputs.count; i++) {
-        code = next_picture(r, &r->inputs.items[i], &p);
-        if (code == CLI_CONTINUE && cli_stop() && i + 1 < r->inputs.count)
-            code = CLI_SIGNALLED + cli_stop();
+        int stop = cli_stop();
+        code = stop ? CLI_SIGNALLED + stop : next_picture(r, &r->inputs.items[i], &p);
     }
     cli_progress_end(&p);
     if (zs_report_end(r, &p, &e) != MCS_OK)

@@ -1,0 +1,171 @@
+/* bert.c - BERT's encoder.
+ *
+ * Devlin et al. 2019; must agree with transformers/models/bert/modeling_bert.py (BertModel without
+ * pooler, absolute positions, exact GELU, LN eps 1e-12) in evaluation mode:
+ *
+ *   x = LN(word[ids] + position[0..N) + type[0])                    (B,N,C)
+ *   layer:  x = LN(x + dense(attention(x)));  x = LN(x + dense(gelu(dense x)))     (post-norm)
+ *
+ * Masked keys take no part in the softmax; the original adds the most negative float to their
+ * scores, whose exp is 0 too. */
+#include "models/bert.h"
+
+typedef struct {
+    const char *name, *self_name, *probs_name, *output_name;
+    int heads;
+    mcs_linear_layer query, key, value, attn_dense, up, down;
+    mcs_layernorm attn_norm, norm;
+} bert_layer;
+
+struct mcs_bert {
+    mcs_bert_config cfg;
+    const char *embed_name;
+    mcs_embedding_layer word;
+    mcs_tensor *position, *type; /* (positions,C), (types,C) */
+    mcs_layernorm embed_norm;
+    bert_layer *layers; /* depth */
+};
+
+mcs_status mcs_bert_check(const mcs_bert_config *cfg, mcs_error *e)
+{
+    const char *wrong = NULL;
+    if (cfg->vocab < 1 || cfg->vocab > 1 << 22)
+        wrong = "vocab must be 1..4194304";
+    else if (cfg->positions < 2 || cfg->positions > 1 << 16)
+        wrong = "positions must be 2..65536";
+    else if (cfg->types < 1 || cfg->types > 1 << 10)
+        wrong = "types must be 1..1024";
+    else if (cfg->dim < 1 || cfg->dim > 1 << 15)
+        wrong = "dim must be 1..32768";
+    else if (cfg->heads < 1 || cfg->dim % cfg->heads)
+        wrong = "heads must be at least 1 and divide dim";
+    else if (cfg->depth < 1 || cfg->depth > 128)
+        wrong = "depth must be 1..128";
+    else if (cfg->mlp_dim < 1 || cfg->mlp_dim > 1 << 17)
+        wrong = "mlp_dim must be 1..131072";
+    return wrong ? mcs_error_set(e, MCS_EINVAL, "BERT: %s", wrong) : MCS_OK;
+}
+
+static void layer_init(bert_layer *l, mcs_ns ns, const mcs_bert_config *cfg)
+{
+    mcs_ns attention = mcs_ns_sub(ns, "attention"), self = mcs_ns_sub(attention, "self");
+    mcs_ns attn_out = mcs_ns_sub(attention, "output"), out = mcs_ns_sub(ns, "output");
+    int64_t dim = cfg->dim;
+    l->name = ns.path;
+    l->self_name = self.path;
+    l->probs_name = mcs_ns_name(self, "probs");
+    l->output_name = attn_out.path;
+    l->heads = cfg->heads;
+    mcs_linear_init(&l->query, mcs_ns_sub(self, "query"), dim, dim, true);
+    mcs_linear_init(&l->key, mcs_ns_sub(self, "key"), dim, dim, true);
+    mcs_linear_init(&l->value, mcs_ns_sub(self, "value"), dim, dim, true);
+    mcs_linear_init(&l->attn_dense, mcs_ns_sub(attn_out, "dense"), dim, dim, true);
+    mcs_layernorm_init(&l->attn_norm, mcs_ns_sub(attn_out, "LayerNorm"), dim, 1e-12f);
+    mcs_linear_init(&l->up, mcs_ns_sub(ns, "intermediate.dense"), dim, cfg->mlp_dim, true);
+    mcs_linear_init(&l->down, mcs_ns_sub(out, "dense"), cfg->mlp_dim, dim, true);
+    mcs_layernorm_init(&l->norm, mcs_ns_sub(out, "LayerNorm"), dim, 1e-12f);
+}
+
+mcs_bert *mcs_bert_new(mcs_ns ns, const mcs_bert_config *cfg)
+{
+    mcs_bert *m = mcs_module(ns, sizeof *m);
+    bert_layer *layers = mcs_module(ns, (size_t)cfg->depth * sizeof *layers);
+    if (!m || !layers)
+        return NULL;
+    mcs_ns embed = mcs_ns_sub(ns, "embeddings");
+    m->cfg = *cfg;
+    m->layers = layers;
+    m->embed_name = embed.path;
+    mcs_embedding_init(&m->word, mcs_ns_sub(embed, "word_embeddings"), cfg->vocab, cfg->dim);
+    m->position = mcs_param(embed, "position_embeddings.weight", MCS_INIT_NORMAL02, 2,
+                            MCS_SHAPE(cfg->positions, cfg->dim));
+    m->type = mcs_param(embed, "token_type_embeddings.weight", MCS_INIT_NORMAL02, 2,
+                        MCS_SHAPE(cfg->types, cfg->dim));
+    mcs_layernorm_init(&m->embed_norm, mcs_ns_sub(embed, "LayerNorm"), cfg->dim, 1e-12f);
+    for (int i = 0; i < cfg->depth; i++)
+        layer_init(&layers[i], mcs_ns_sub(ns, "encoder.layer.%d", i), cfg);
+    return m;
+}
+
+/* ---- Forward ---- */
+
+/* With the probabilities as a tensor, for whoever asked for them. */
+static mcs_tensor *attend_plain(mcs_ctx *c, const bert_layer *l, const mcs_tensor *q,
+                                const mcs_tensor *k, const mcs_tensor *v,
+                                const mcs_attention_opts *o)
+{
+    if (!v)
+        return NULL;
+    int64_t b = v->shape[0], n = v->shape[1], dim = v->shape[2];
+    mcs_tensor *p = mcs_tap(c, l->probs_name, mcs_attention_probs(c, q, k, o));
+    mcs_tensor *heads = mcs_reshape(c, v, 4, MCS_SHAPE(b, n, o->heads, dim / o->heads));
+    mcs_tensor *y = mcs_matmul(c, p, mcs_transpose(c, heads, 1, 2));
+    return mcs_reshape(c, mcs_transpose(c, y, 1, 2), 3, MCS_SHAPE(b, n, dim));
+}
+
+static mcs_tensor *attend(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
+                          const mcs_tensor *mask)
+{
+    mcs_scope s = mcs_scope_begin(c);
+    mcs_attention_opts o = { .heads = l->heads, .key_mask = mask };
+    mcs_tensor *q = mcs_linear_forward(c, &l->query, x);
+    mcs_tensor *k = mcs_linear_forward(c, &l->key, x);
+    mcs_tensor *v = mcs_linear_forward(c, &l->value, x);
+    mcs_tensor *y = mcs_hooked(c, l->probs_name) ? attend_plain(c, l, q, k, v, &o)
+                                                 : mcs_attention(c, q, k, v, &o);
+    y = mcs_linear_forward_add(c, &l->attn_dense, mcs_tap(c, l->self_name, y), x);
+    y = mcs_tap(c, l->output_name, mcs_layernorm_forward(c, &l->attn_norm, y));
+    return mcs_scope_end(c, s, y);
+}
+
+static mcs_tensor *layer_forward(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
+                                 const mcs_tensor *mask)
+{
+    mcs_scope s = mcs_scope_begin(c);
+    mcs_tensor *a = attend(c, l, x, mask);
+    mcs_tensor *h = mcs_hooked(c, l->up.name) ? mcs_gelu(c, mcs_linear_forward(c, &l->up, a))
+                                              : mcs_linear_gelu(c, a, l->up.weight, l->up.bias);
+    h = mcs_linear_forward_add(c, &l->down, h, a);
+    return mcs_scope_end(c, s, mcs_tap(c, l->name, mcs_layernorm_forward(c, &l->norm, h)));
+}
+
+static bool inputs_ok(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids, const mcs_tensor *mask)
+{
+    char shape[96];
+    if (!ids || mcs_ctx_status(c) != MCS_OK)
+        return false;
+    if (ids->dtype != MCS_I64 || ids->ndim != 2 || ids->shape[0] < 1 || ids->shape[1] < 1 ||
+        ids->shape[1] > m->cfg.positions) {
+        mcs_fail(c, MCS_ESHAPE, "BERT: ids are %s, expected int64 (B, N) with N from 1 to %d",
+                 mcs_shape_str(ids, shape, sizeof shape), m->cfg.positions);
+        return false;
+    }
+    if (mask && (mask->dtype != MCS_U8 || mask->ndim != 2 || mask->shape[0] != ids->shape[0] ||
+                 mask->shape[1] != ids->shape[1])) {
+        mcs_fail(c, MCS_ESHAPE, "BERT: mask is %s, expected uint8 (%lld, %lld), as the ids",
+                 mcs_shape_str(mask, shape, sizeof shape), (long long)ids->shape[0],
+                 (long long)ids->shape[1]);
+        return false;
+    }
+    return true;
+}
+
+static mcs_tensor *embed(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids)
+{
+    mcs_tensor *x = mcs_embedding_forward(c, &m->word, ids);
+    x = mcs_add(c, x, mcs_rows(c, m->position, 0, ids->shape[1]));
+    x = mcs_add(c, x, mcs_rows(c, m->type, 0, 1));
+    return mcs_tap(c, m->embed_name, mcs_layernorm_forward(c, &m->embed_norm, x));
+}
+
+mcs_tensor *mcs_bert_hidden(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
+                            const mcs_tensor *mask)
+{
+    if (!inputs_ok(c, m, ids, mask))
+        return NULL;
+    mcs_scope s = mcs_scope_begin(c);
+    mcs_tensor *x = embed(c, m, ids);
+    for (int i = 0; i < m->cfg.depth; i++)
+        x = layer_forward(c, &m->layers[i], x, mask);
+    return mcs_scope_end(c, s, x);
+}
