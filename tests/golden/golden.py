@@ -1,6 +1,5 @@
 """Writes tests/golden/<name>.safetensors as check_golden() reads them: in.0, in.1, ..., out, dout
-and grad.N for every
-input that has a gradient.  Run by hand when a case is added; the files are
+and grad.N for every input that has a gradient.  Run by hand when a case is added; the files are
 committed.  Needs PyTorch and safetensors."""
 import os
 import torch
