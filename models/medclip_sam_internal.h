@@ -1,0 +1,39 @@
+/* medclip_sam_internal.h - the stages of the composed system. */
+#ifndef MCS_MEDCLIP_SAM_INTERNAL_H
+#define MCS_MEDCLIP_SAM_INTERNAL_H
+#include "models/biomedclip.h"
+#include "models/medclip_sam.h"
+#include "models/sam.h"
+
+struct mcs_medclip_sam {
+    mcs_biomedclip *clip; /* NULL: none loaded */
+    mcs_sam *sam; /* NULL: none loaded */
+};
+
+/* One picture at work. */
+typedef struct {
+    mcs_ctx *c;
+    const mcs_medclip_sam *m;
+    const mcs_zeroshot_opts *o;
+    mcs_image *rgb; /* 8-bit RGB */
+    int64_t pixels;
+    int count;
+    const mcs_zeroshot_query *queries;
+    mcs_zeroshot_result *results; /* count */
+    mcs_tensor *embedding; /* SAM's, (1,256,G,G); NULL until the first query needs it */
+} mcs_zeroshot_job;
+
+/* The query has given boxes or points, which replace the text stage. */
+static inline bool mcs_zeroshot_prompted(const mcs_zeroshot_query *q)
+{
+    return q->box_count > 0 || q->point_count > 0;
+}
+
+double mcs_zeroshot_clock(void);
+/* Saliency of every query that has texts, into its result.  False: see the context. */
+bool mcs_zeroshot_saliency(mcs_zeroshot_job *j);
+/* Coarse mask and boxes of query i from its saliency. */
+bool mcs_zeroshot_coarse_mask(mcs_zeroshot_job *j, int i);
+/* Mask of query i from its boxes and points. */
+bool mcs_zeroshot_segment(mcs_zeroshot_job *j, int i);
+#endif
