@@ -43,6 +43,7 @@ typedef struct {
     const char *list;           /* file of paths, one a line (or NUL-separated), "-": stdin; Nullable */
     const cli_list *exclude;    /* shell patterns on rel or its last part; Nullable */
     bool recursive;
+    bool keep_repeats;          /* the same file twice is listed twice */
     int shard, shards;          /* keep those whose hash of rel is shard modulo shards; 0,0: all */
 } cli_inputs_query;
 

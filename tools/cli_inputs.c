@@ -300,7 +300,7 @@ static mcs_status make_unique(cli_inputs *in, cli_input **order, mcs_error *e)
     return MCS_OK;
 }
 
-static mcs_status name_outputs(cli_inputs *in, mcs_error *e)
+static mcs_status name_outputs(cli_inputs *in, bool keep_repeats, mcs_error *e)
 {
     if (!in->count)
         return MCS_OK;
@@ -309,7 +309,8 @@ static mcs_status name_outputs(cli_inputs *in, mcs_error *e)
         return no_memory(e);
     for (int64_t i = 0; i < in->count; i++)
         order[i] = &in->items[i];
-    drop_repeats(in, order);
+    if (!keep_repeats)
+        drop_repeats(in, order);
     mcs_status s = MCS_OK;
     for (int64_t i = 0; i < in->count; i++) {
         cli_input *one = order[i] = &in->items[i];
@@ -334,7 +335,7 @@ mcs_status cli_inputs_find(cli_inputs *in, const cli_inputs_query *q, mcs_error 
     if (s == MCS_OK && q->list)
         s = add_list(in, q, e);
     if (s == MCS_OK)
-        s = name_outputs(in, e);
+        s = name_outputs(in, q->keep_repeats, e);
     if (s != MCS_OK)
         cli_inputs_free(in);
     return s;
