@@ -151,9 +151,10 @@ int cli_code(mcs_status s, bool model)
         return CLI_NOT_FINITE;
     case MCS_EINVAL:
         return CLI_BAD_USAGE;
+    case MCS_ENOTFOUND: /* no such file: nothing was invalid */
+        return CLI_NOTHING;
     case MCS_ESHAPE:
     case MCS_EFORMAT:
-    case MCS_ENOTFOUND:
         break;
     }
     return model ? CLI_BAD_MODEL : CLI_NOTHING;

@@ -86,8 +86,7 @@ static mcs_status write_vocab(const char *path, mcs_error *e)
     for (int c = '0'; c <= 'z'; c++)
         if (c <= '9' || c >= 'a')
             cli_html_rawf(&text, "##%c\n", c);
-    cli_html_raw(&text,
-                 "a\nmedical\nultrasound\nimage\nshowing\nbreast\ntumor\nmass\ncyst\nbrain\n");
+    cli_html_raw(&text, "medical\nultrasound\nimage\nshowing\nbreast\ntumor\nmass\ncyst\nbrain\n");
     mcs_status s = text.failed ? mcs_error_set(e, MCS_ENOMEM, "out of memory")
                                : cli_write(path, text.text, text.size, e);
     free(text.text);
