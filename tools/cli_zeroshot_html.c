@@ -139,8 +139,8 @@ static void summary(const zs_run *r, cli_html *h, const json_t *lines)
     const char *key;
     json_t *v;
     cli_html_rawf(h,
-                  "<h1>zeroshot_seg</h1>\n<div class=\"meta\">%lld pictures; %lld failed in the "
-                  "last run; version %s</div>\n",
+                  "<h1>zeroshot_seg</h1>\n<div class=\"meta\">pictures: %lld; failed in the last run: "
+                  "%lld; version %s</div>\n",
                   (long long)json_object_size(lines),
                   (long long)json_integer_value(json_object_get(counts, "failed")), MCS_VERSION);
     cli_html_raw(h, "<details><summary>Settings</summary><table>\n");
