@@ -165,8 +165,8 @@ static mcs_status decoder_check(const mcs_sam_decoder_config *d, mcs_error *e)
 
 mcs_status mcs_sam_config_check(const mcs_sam_config *cfg, mcs_error *e)
 {
-    if (!in_range(cfg->image, 16, 1 << 14))
-        return bad(e, "image must be 16..16384");
+    if (!in_range(cfg->image, 16, 4096))
+        return bad(e, "image must be 16..4096");
     mcs_status s = cfg->tiny ? tiny_check(cfg, e) : vit_check(cfg, e);
     return s ? s : decoder_check(&cfg->decoder, e);
 }
@@ -338,7 +338,7 @@ mcs_status mcs_sam_config_read(const mcs_checkpoint *k, mcs_sam_config *cfg, mcs
     if (!s)
         s = mcs_checkpoint_config_int(k, "minmax", 0, 1, &minmax, e);
     if (!s && cfg->tiny)
-        s = mcs_checkpoint_config_int(k, "image", 16, 1 << 14, &image, e);
+        s = mcs_checkpoint_config_int(k, "image", 16, 4096, &image, e);
     cfg->decoder.heads = (int)heads;
     cfg->image = (int)image;
     cfg->minmax = minmax == 1;

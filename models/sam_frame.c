@@ -2,74 +2,61 @@
  *
  * Must agree with segment_anything/utils/transforms.py (ResizeLongestSide), Sam.preprocess() and
  * Sam.postprocess_masks():
- *   scale  = S / max(H,W);  size = int(H * scale + .5), int(W * scale + .5)     in float64
- *   image  = Pillow's bilinear resize of the 8-bit picture, (x - mean) / deviation, zero-padded
- *            (minmax: (x - least) / max(largest - least, 1e-8) over the resized picture)
+ *   image  = mcs_preprocess_sam(); minmax instead (x - least) / max(largest - least, 1e-8) over
+ *            the resized picture, as LiteMedSAM's inference script
  *   coords = x * (scaled width / W), y * (scaled height / H)
  *   masks  = bilinear to S x S, crop to the scaled size, bilinear to (H,W) */
 #include <stdlib.h>
-#include "image/image.h"
+#include "image/preprocess.h"
 #include "models/sam_internal.h"
 #include "tensor/parallel.h"
 
-static const float pixel_mean[3] = { 123.675f, 116.28f, 103.53f };
-static const float pixel_sd[3] = { 58.395f, 57.12f, 57.375f };
-
 void mcs_sam_scaled_size(const mcs_sam *m, int width, int height, int *w, int *h)
 {
-    double scale = (double)m->cfg.image / (double)(width > height ? width : height);
-    *w = (int)((double)width * scale + 0.5);
-    *h = (int)((double)height * scale + 0.5);
-    *w = *w < 1 ? 1 : *w; /* thinner than half a pixel: the original fails here */
-    *h = *h < 1 ? 1 : *h;
+    mcs_geometry g = mcs_geometry_sam(width, height, m->cfg.image);
+    *w = g.new_width;
+    *h = g.new_height;
 }
 
-typedef struct {
-    float offset[3], divisor[3];
-} pixel_scale;
-
-static pixel_scale scale_of(const mcs_sam *m, const mcs_image *im)
+/* Scales the picture inside x (3,S,S) from pixel values to [0,1] by its extremes. */
+static void scale_minmax(float *x, const mcs_geometry *g)
 {
-    pixel_scale s;
-    const uint8_t *px = im->data;
-    uint8_t lo = 255, hi = 0;
-    for (int64_t i = 0; m->cfg.minmax && i < (int64_t)im->width * im->height * 3; i++) {
-        lo = px[i] < lo ? px[i] : lo;
-        hi = px[i] > hi ? px[i] : hi;
+    float lo = 255, hi = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        float range = hi > lo ? hi - lo : 1e-8f;
+        for (int64_t row = 0; row < 3 * (int64_t)g->new_height; row++) {
+            int64_t plane = row / g->new_height, y = row % g->new_height;
+            float *v = x + (plane * g->side + y) * g->side;
+            for (int i = 0; i < g->new_width; i++) {
+                if (pass) {
+                    v[i] = (v[i] - lo) / range;
+                } else {
+                    lo = v[i] < lo ? v[i] : lo;
+                    hi = v[i] > hi ? v[i] : hi;
+                }
+            }
+        }
     }
-    for (int k = 0; k < 3; k++) {
-        s.offset[k] = m->cfg.minmax ? (float)lo : pixel_mean[k];
-        s.divisor[k] = !m->cfg.minmax ? pixel_sd[k] : hi > lo ? (float)(hi - lo) : 1e-8f;
-    }
-    return s;
 }
 
 mcs_tensor *mcs_sam_image(mcs_ctx *c, const mcs_sam *m, const uint8_t *rgb, int width, int height)
 {
-    if (mcs_ctx_status(c))
-        return NULL;
+    static const float zeros[3] = { 0, 0, 0 }, ones[3] = { 1, 1, 1 };
     if (width < 1 || height < 1)
         return mcs_fail(c, MCS_EINVAL, "sam: picture of %d x %d pixels", width, height);
-    int64_t side = m->cfg.image;
-    int w, h;
-    mcs_sam_scaled_size(m, width, height, &w, &h);
+    int side = m->cfg.image;
+    mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(1, 3, side, side));
+    if (!x)
+        return NULL;
     mcs_image source = {
         .width = width, .height = height, .channels = 3, .depth = 8, .data = (void *)(uintptr_t)rgb
     };
-    mcs_image *im = mcs_image_resize(&source, w, h, MCS_FILTER_BILINEAR, mcs_ctx_error(c));
-    mcs_tensor *x = im ? mcs_zeros(c, 4, MCS_SHAPE(1, 3, side, side)) : NULL;
-    pixel_scale s = { 0 };
-    if (x)
-        s = scale_of(m, im);
-    for (int k = 0; x && k < 3; k++) {
-        const uint8_t *src = (const uint8_t *)im->data + k;
-        for (int64_t i = 0; i < h; i++) {
-            float *dst = mcs_f32(x) + (k * side + i) * side;
-            for (int64_t j = 0; j < w; j++)
-                dst[j] = ((float)src[3 * (i * w + j)] - s.offset[k]) / s.divisor[k];
-        }
-    }
-    mcs_image_free(im);
+    mcs_geometry g;
+    if (mcs_preprocess_sam(&source, side, m->cfg.minmax ? zeros : mcs_sam_mean,
+                           m->cfg.minmax ? ones : mcs_sam_std, mcs_f32(x), &g, mcs_ctx_error(c)))
+        return NULL;
+    if (m->cfg.minmax)
+        scale_minmax(mcs_f32(x), &g);
     return x;
 }
 
