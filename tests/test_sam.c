@@ -237,6 +237,34 @@ static void threads_do_not_change_bits(void **state)
     mcs_sam_free(m);
 }
 
+/* Whatever the limit, the result is whole or there is none. */
+static void every_memory_limit_is_survived(void **state)
+{
+    (void)state;
+    mcs_sam *m = load();
+    int failures = 0, successes = 0;
+    for (size_t limit = 4096; successes < 2; limit += limit / 8) {
+        mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit, .grad = limit & 1 });
+        assert_non_null(c);
+        mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(1, 3, 24, 24));
+        for (int64_t i = 0; x && i < mcs_numel(x); i++)
+            mcs_f32(x)[i] = (float)(i % 7);
+        float box[4] = { 1, 2, 20, 22 };
+        mcs_sam_masks y = mcs_sam_decode(c, m, mcs_sam_encode(c, m, x),
+                                         &(mcs_sam_prompts){ .count = 1, .boxes = box }, false);
+        mcs_tensor *full = mcs_sam_resize(c, m, y.logits, 29, 17);
+        if (full)
+            successes++;
+        else
+            failures++;
+        assert_int_equal(mcs_ctx_status(c), full ? MCS_OK : MCS_ENOMEM);
+        mcs_ctx_free(c);
+        assert_true(limit < (size_t)1 << 30);
+    }
+    assert_true(failures > 20);
+    mcs_sam_free(m);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -279,9 +307,13 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(outputs_equal_original),     cmocka_unit_test(gradients_equal_original),
-        cmocka_unit_test(frames_equal_original),      cmocka_unit_test(prompts_do_not_pile_up),
-        cmocka_unit_test(threads_do_not_change_bits), cmocka_unit_test(refusals),
+        cmocka_unit_test(outputs_equal_original),
+        cmocka_unit_test(gradients_equal_original),
+        cmocka_unit_test(frames_equal_original),
+        cmocka_unit_test(prompts_do_not_pile_up),
+        cmocka_unit_test(threads_do_not_change_bits),
+        cmocka_unit_test(every_memory_limit_is_survived),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
