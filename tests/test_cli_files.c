@@ -73,6 +73,26 @@ static void test_sha256(void **state)
     assert_in(e.message, "none");
 }
 
+/* The portable form and the one this machine uses give the same. */
+static void test_sha256_plain(void **state)
+{
+    (void)state;
+    uint8_t bytes[640];
+    cli_sha256 s;
+    uint32_t plain[8];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i * 7 + i / 3);
+    cli_sha256_begin(&s);
+    memcpy(plain, s.state, sizeof plain);
+    cli_sha256_plain(plain, bytes, 10);
+    cli_sha256_add(&s, bytes, sizeof bytes);
+    assert_memory_equal(plain, s.state, sizeof plain);
+    cli_sha256_begin(&s);
+    for (size_t i = 0; i < sizeof bytes; i += 40) /* pieces that are no blocks */
+        cli_sha256_add(&s, bytes + i, 40);
+    assert_memory_equal(plain, s.state, sizeof plain);
+}
+
 /* Every padding case: lengths 0..130 against coreutils. */
 static void test_sha256_lengths(void **state)
 {
@@ -338,15 +358,11 @@ static void test_html(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_sha256_lengths),
-        cmocka_unit_test(test_whole_files),
-        cmocka_unit_test(test_inputs),
-        cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_lock),
-        cmocka_unit_test(test_jsonl),
-        cmocka_unit_test(test_jsonl_concurrent),
+        cmocka_unit_test(test_sha256),       cmocka_unit_test(test_sha256_lengths),
+        cmocka_unit_test(test_sha256_plain), cmocka_unit_test(test_whole_files),
+        cmocka_unit_test(test_inputs),       cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_shards),       cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_jsonl),        cmocka_unit_test(test_jsonl_concurrent),
         cmocka_unit_test(test_html),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);

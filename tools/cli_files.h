@@ -68,6 +68,8 @@ typedef struct {
 void cli_sha256_begin(cli_sha256 *s);
 void cli_sha256_add(cli_sha256 *s, const void *bytes, size_t n);
 void cli_sha256_hex(cli_sha256 *s, char hex[65]);
+/* Adds whole blocks of 64 bytes to the state, in portable C. */
+void cli_sha256_plain(uint32_t state[8], const uint8_t *blocks, size_t count);
 mcs_status cli_sha256_file(const char *path, char hex[65], mcs_error *e) MCS_MUST_CHECK;
 
 /* ---- Lock: one writer per output folder (and shard) ---- */

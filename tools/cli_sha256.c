@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 #include "tools/cli_files.h"
 
 /* Fractional parts of the cube roots of the first 64 primes. */
@@ -19,37 +23,119 @@ static const uint32_t round_constants[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
 };
 
-static uint32_t rotate(uint32_t x, int n)
+/* ---- The compression function ---- */
+
+static inline uint32_t rotate(uint32_t x, int n)
 {
     return x >> n | x << (32 - n);
 }
 
-static void compress(uint32_t state[8], const uint8_t *block)
+/* One round; the eight variables move by a change of their roles, not of their values. */
+#define ROUND(a, b, c, d, e, f, g, h, t)                                                           \
+    do {                                                                                           \
+        uint32_t x = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) +    \
+                     round_constants[t] + w[t];                                                    \
+        d += x;                                                                                    \
+        h = x + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));        \
+    } while (0)
+
+static void expand(uint32_t w[64], const uint8_t *block)
 {
-    uint32_t w[64], v[8];
     for (int i = 0; i < 16; i++, block += 4)
         w[i] = (uint32_t)block[0] << 24 | (uint32_t)block[1] << 16 | (uint32_t)block[2] << 8 |
                block[3];
     for (int i = 16; i < 64; i++) {
         uint32_t a = w[i - 15], b = w[i - 2];
-        uint32_t s0 = rotate(a, 7) ^ rotate(a, 18) ^ a >> 3;
-        uint32_t s1 = rotate(b, 17) ^ rotate(b, 19) ^ b >> 10;
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
+        w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
+               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
     }
-    memcpy(v, state, sizeof v);
-    for (int i = 0; i < 64; i++) {
-        uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-        uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t one = v[7] + s1 + choice + round_constants[i] + w[i];
-        uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += one;
-        v[0] = one + s0 + majority;
-    }
-    for (int i = 0; i < 8; i++)
-        state[i] += v[i];
 }
+
+void cli_sha256_plain(uint32_t state[8], const uint8_t *blocks, size_t count)
+{
+    uint32_t w[64];
+    for (; count; count--, blocks += 64) {
+        uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+        uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+        expand(w, blocks);
+        for (int t = 0; t < 64; t += 8) {
+            ROUND(a, b, c, d, e, f, g, h, t);
+            ROUND(h, a, b, c, d, e, f, g, t + 1);
+            ROUND(g, h, a, b, c, d, e, f, t + 2);
+            ROUND(f, g, h, a, b, c, d, e, t + 3);
+            ROUND(e, f, g, h, a, b, c, d, t + 4);
+            ROUND(d, e, f, g, h, a, b, c, t + 5);
+            ROUND(c, d, e, f, g, h, a, b, t + 6);
+            ROUND(b, c, d, e, f, g, h, a, t + 7);
+        }
+        state[0] += a;
+        state[1] += b;
+        state[2] += c;
+        state[3] += d;
+        state[4] += e;
+        state[5] += f;
+        state[6] += g;
+        state[7] += h;
+    }
+}
+
+#if defined(__x86_64__)
+/* The same with the processor's own instructions: checkpoints are gigabytes, and this is five
+ * times as fast.  The state is kept as the instructions want it, ABEF and CDGH. */
+__attribute__((target("sha,sse4.1"))) static void compress_x86(uint32_t state[8],
+                                                               const uint8_t *blocks, size_t count)
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)state), 0xB1);
+    __m128i s1 =
+        _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(state + 4)), 0x1B);
+    __m128i s0 = _mm_alignr_epi8(low, s1, 8), m[4];
+    s1 = _mm_blend_epi16(s1, low, 0xF0);
+    for (; count; count--, blocks += 64) {
+        __m128i before0 = s0, before1 = s1;
+        for (int i = 0; i < 16; i++) {
+            if (i < 4) {
+                m[i] = _mm_loadu_si128((const __m128i *)(const void *)(blocks + 16 * i));
+                m[i] = _mm_shuffle_epi8(m[i], swap);
+            } else {
+                __m128i x = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
+                x = _mm_add_epi32(x, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
+                m[i & 3] = _mm_sha256msg2_epu32(x, m[(i + 3) & 3]);
+            }
+            const void *constants = round_constants + 4 * i;
+            __m128i k = _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)constants));
+            s1 = _mm_sha256rnds2_epu32(s1, s0, k);
+            s0 = _mm_sha256rnds2_epu32(s0, s1, _mm_shuffle_epi32(k, 0x0E));
+        }
+        s0 = _mm_add_epi32(s0, before0);
+        s1 = _mm_add_epi32(s1, before1);
+    }
+    low = _mm_shuffle_epi32(s0, 0x1B);
+    s1 = _mm_shuffle_epi32(s1, 0xB1);
+    _mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(low, s1, 0xF0));
+    _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(s1, low, 8));
+}
+
+static bool has_sha(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 &&
+           __get_cpuid(1, &a, &b, &c, &d) && c >> 19 & 1;
+}
+#endif
+
+static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
+{
+#if defined(__x86_64__)
+    if (has_sha()) {
+        compress_x86(state, blocks, count);
+        return;
+    }
+#endif
+    cli_sha256_plain(state, blocks, count);
+}
+
+/* ---- Messages ---- */
 
 void cli_sha256_begin(cli_sha256 *s)
 {
@@ -64,12 +150,17 @@ void cli_sha256_add(cli_sha256 *s, const void *bytes, size_t n)
     const uint8_t *p = bytes;
     while (n) {
         size_t at = s->length % 64, take = 64 - at < n ? 64 - at : n;
-        memcpy(s->block + at, p, take);
+        if (at == 0 && n >= 64) { /* whole blocks from where they are */
+            take = n - n % 64;
+            compress(s->state, p, take / 64);
+        } else {
+            memcpy(s->block + at, p, take);
+            if (at + take == 64)
+                compress(s->state, s->block, 1);
+        }
         s->length += take;
         p += take;
         n -= take;
-        if (at + take == 64)
-            compress(s->state, s->block);
     }
 }
 
