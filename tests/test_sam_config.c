@@ -111,6 +111,84 @@ static void declared_model_initialises(void **state)
     mcs_sam_free(m);
 }
 
+/* Writes m's weights under a prefix, the one called `cut` with another shape. */
+static void write_variant(const mcs_sam *m, const char *path, const char *prefix, const char *cut,
+                          int ndim, const int64_t *shape)
+{
+    enum { MOST = 256 };
+    static mcs_save_entry entries[MOST];
+    static char names[MOST][128];
+    static float zeros[1 << 16];
+    int64_t n = mcs_params_count(mcs_sam_params(m));
+    assert_true(n < MOST);
+    for (int64_t i = 0; i < n; i++) {
+        mcs_param_entry p = mcs_params_at(mcs_sam_params(m), i);
+        snprintf(names[i], sizeof names[i], "%s%s", prefix, p.name);
+        entries[i] = (mcs_save_entry){ .name = names[i],
+                                       .dtype = MCS_ST_F32,
+                                       .source = MCS_F32,
+                                       .ndim = p.tensor->ndim,
+                                       .data = p.tensor->data };
+        memcpy(entries[i].shape, p.tensor->shape, sizeof p.tensor->shape);
+        if (cut && !strcmp(p.name, cut)) {
+            entries[i].ndim = ndim;
+            entries[i].data = zeros;
+            memcpy(entries[i].shape, shape, (size_t)ndim * sizeof *shape);
+        }
+    }
+    const char *meta[] = { "mcs.config", "{\"decoder_heads\": 2}", NULL };
+    mcs_error e = { 0 };
+    if (mcs_safetensors_write(path, n, entries, meta, &e))
+        fail_msg("%s", e.message);
+}
+
+static const char variant[] = "build/test_sam_variant.safetensors";
+
+static void prefixed_names_load(void **state)
+{
+    (void)state;
+    mcs_sam *m = load();
+    write_variant(m, variant, "module.sam_model.", NULL, 0, NULL);
+    mcs_error e = { 0 };
+    mcs_sam *again = mcs_sam_load(variant, &e);
+    unlink(variant);
+    if (!again)
+        fail_msg("%s", e.message);
+    mcs_sam_free(again);
+    mcs_sam_free(m);
+}
+
+static void odd_layouts_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        int ndim;
+        int64_t shape[4];
+        const char *message;
+    } odd[] = {
+        { "image_encoder.pos_embed", 2, { 1, 6 }, "pos_embed has 2 dimensions" },
+        { "image_encoder.pos_embed", 4, { 1, 7, 7, 16 }, "windows of different sizes" },
+        { "image_encoder.blocks.0.attn.rel_pos_h", 2, { 7, 3 }, "" },
+        { "image_encoder.blocks.0.attn.rel_pos_h", 2, { 3, 8 }, "windows of different sizes" },
+        { "image_encoder.blocks.2.attn.qkv.weight", 2, { 40, 16 }, "qkv.weight" },
+        { "mask_decoder.mask_tokens.weight", 2, { 40, 16 }, "decoder.mask_tokens" },
+        { "mask_decoder.mask_tokens.weight", 2, { 4, 20 }, "multiple of 8" },
+        { "prompt_encoder.mask_downscaling.3.weight", 4, { 6, 1, 2, 2 }, "mask_channels" },
+        { "mask_decoder.iou_prediction_head.layers.1.bias", 1, { 13 }, "layers.1.bias" },
+    };
+    mcs_sam *m = load();
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        write_variant(m, variant, "", odd[i].name, odd[i].ndim, odd[i].shape);
+        mcs_error e = { 0 };
+        mcs_sam *x = mcs_sam_load(variant, &e);
+        unlink(variant);
+        if (x || e.status == MCS_OK || !strstr(e.message, odd[i].message))
+            fail_msg("case %d: %s", (int)i, x ? "loaded" : e.message);
+    }
+    mcs_sam_free(m);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -138,6 +216,8 @@ int main(void)
         cmocka_unit_test(published_layouts_have_published_sizes),
         cmocka_unit_test(saved_model_is_the_same),
         cmocka_unit_test(declared_model_initialises),
+        cmocka_unit_test(prefixed_names_load),
+        cmocka_unit_test(odd_layouts_are_refused),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
