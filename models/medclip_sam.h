@@ -46,7 +46,10 @@ mcs_status mcs_medclip_sam_layers(mcs_ctx *c, const mcs_medclip_sam *m,
 
 /* ---- Options.  Zero-initialise by mcs_zeroshot_defaults() only. ---- */
 
-typedef enum { MCS_CAM_GSCORECAM, MCS_CAM_SCORECAM, MCS_CAM_GRADCAM } mcs_zeroshot_cam;
+typedef enum { /* cam.h has the formulas */
+    MCS_CAM_GSCORECAM, MCS_CAM_SCORECAM, MCS_CAM_GRADCAM, MCS_CAM_GRADCAM_PLUSPLUS,
+    MCS_CAM_LAYERCAM, MCS_CAM_XGRADCAM
+} mcs_zeroshot_cam;
 typedef enum {                  /* which gradient ranks (gScoreCAM) or weighs (Grad-CAM) channels */
     MCS_CAM_GRADIENT_CLS,       /* at the class token: gScoreCAM's own rule for transformers */
     MCS_CAM_GRADIENT_PATCH,     /* mean over patch tokens: zero at the default layer */

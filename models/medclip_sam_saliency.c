@@ -88,6 +88,12 @@ static mcs_tensor *make_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_tensor
         return mcs_scorecam(cam, rows, &opts, peak);
     case MCS_CAM_GRADCAM:
         return mcs_gradcam(cam, MCS_GRADCAM, rows, &opts, peak);
+    case MCS_CAM_GRADCAM_PLUSPLUS:
+        return mcs_gradcam(cam, MCS_GRADCAM_PLUSPLUS, rows, &opts, peak);
+    case MCS_CAM_LAYERCAM:
+        return mcs_gradcam(cam, MCS_GRADCAM_LAYER, rows, &opts, peak);
+    case MCS_CAM_XGRADCAM:
+        return mcs_gradcam(cam, MCS_GRADCAM_X, rows, &opts, peak);
     }
     return mcs_fail(j->c, MCS_EINVAL, "no such saliency method: %d", (int)o->cam);
 }

@@ -96,7 +96,7 @@ same "the settings of a run as --config" cfg/masks/a.png one/masks/a.png
 for how in otsu kmeans threshold none; do
     check "coarse mask by $how" 0 run -i in/a.png -o "by-$how" -p cyst --postprocess $how
 done
-for how in scorecam gradcam; do
+for how in scorecam gradcam gradcam++ layercam xgradcam; do
     check "saliency by $how" 0 run -i in/a.png -o "by-$how" -p cyst --cam $how \
         --cam-layer visual.trunk.blocks.1.norm1 --cam-gradient patch
 done

@@ -56,8 +56,8 @@ static const cli_option options[] = {
       "kind of SAM; auto reads it off the checkpoint", NULL, CLI_RESULT },
 
     { .kind = CLI_SECTION, .help = "Saliency" },
-    { CLI_CHOICE, "cam", 0, AT(z.cam), "gscorecam|scorecam|gradcam", 0, 0, "method", "cam-version",
-      CLI_RESULT },
+    { CLI_CHOICE, "cam", 0, AT(z.cam), "gscorecam|scorecam|gradcam|gradcam++|layercam|xgradcam", 0,
+      0, "method", "cam-version", CLI_RESULT },
     { CLI_TEXT, "cam-layer", 0, AT(z.cam_layer), "NAME|auto", 0, 0,
       "layer of the image tower (--list-layers); auto: norm2 of the last block", NULL, CLI_RESULT },
     { CLI_CHOICE, "cam-gradient", 0, AT(z.gradient), "cls|patch|official", 0, 0,
