@@ -11,7 +11,7 @@
 
 typedef struct {
     const char *out;
-    int size;
+    int size, layout;
 } opts;
 
 #define AT(field) offsetof(opts, field)
@@ -19,6 +19,9 @@ static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Output" },
     { CLI_TEXT, "output", 'o', AT(out), "DIR", 0, 0, "folder; made if needed", "out", 0 },
     { CLI_INT, "size", 0, AT(size), "PX", 32, 4096, "side of the picture", NULL, 0 },
+    { CLI_CHOICE, "layout", 0, AT(layout), "small|published", 0, 0,
+      "sizes of the models: small ones, or ViT-B/16 with BERT-base and SAM ViT-B (1.2 GB)", NULL,
+      0 },
     { .kind = CLI_END },
 };
 #undef AT
@@ -93,9 +96,9 @@ static mcs_status write_vocab(const char *path, mcs_error *e)
     return s;
 }
 
-static mcs_status write_clip(const char *path, uint64_t seed, mcs_error *e)
+static mcs_status write_clip(const char *path, uint64_t seed, bool published, mcs_error *e)
 {
-    const mcs_biomedclip_config c = small_clip();
+    const mcs_biomedclip_config c = published ? mcs_biomedclip_published() : small_clip();
     mcs_biomedclip *m = mcs_biomedclip_new(&c, e);
     mcs_status s = m ? mcs_params_init(mcs_biomedclip_params(m), seed) : e->status;
     if (s == MCS_OK)
@@ -104,11 +107,12 @@ static mcs_status write_clip(const char *path, uint64_t seed, mcs_error *e)
     return s;
 }
 
-static mcs_status write_sam(const char *path, uint64_t seed, mcs_error *e)
+static mcs_status write_sam(const char *path, uint64_t seed, bool published, mcs_error *e)
 {
-    const mcs_sam_config c = small_sam();
-    mcs_sam *m = mcs_sam_new(&c, e);
-    mcs_status s = m ? mcs_params_init(mcs_sam_params(m), seed) : e->status;
+    mcs_sam_config c = small_sam();
+    mcs_status s = published ? mcs_sam_config_of("vit_b", &c, e) : MCS_OK;
+    mcs_sam *m = s == MCS_OK ? mcs_sam_new(&c, e) : NULL;
+    s = m ? mcs_params_init(mcs_sam_params(m), seed) : e->status;
     if (s == MCS_OK)
         s = mcs_sam_save(m, path, MCS_ST_F32, e);
     mcs_sam_free(m);
@@ -177,7 +181,8 @@ static int work(cli *t, const opts *o)
     if (t->dry_run)
         return CLI_DONE;
     if (cli_mkdirs(o->out, &e) != MCS_OK || write_vocab(vocab, &e) != MCS_OK ||
-        write_clip(clip, seed, &e) != MCS_OK || write_sam(sam, seed, &e) != MCS_OK ||
+        write_clip(clip, seed, o->layout, &e) != MCS_OK ||
+        write_sam(sam, seed, o->layout, &e) != MCS_OK ||
         draw(picture, truth, o->size, seed, &e) != MCS_OK)
         return cli_die(t, &e, false);
     if (!t->quiet)
