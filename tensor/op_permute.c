@@ -25,7 +25,7 @@ typedef struct {
 
 static void plan(permute_args *p, const mcs_tensor *x, const int *axes)
 {
-    int64_t step[MCS_MAX_DIM], run = 1;
+    int64_t step[MCS_MAX_DIM] = { 0 }, run = 1;
     for (int i = x->ndim - 1; i >= 0; i--) {
         step[i] = run;
         run *= x->shape[i];

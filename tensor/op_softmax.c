@@ -81,8 +81,8 @@ mcs_tensor *mcs_softmax(mcs_ctx *c, const mcs_tensor *x)
 /* ln sum exp(x - m) */
 static float row_log_sum(const mcs_vec *v, const float *x, float m, int64_t n)
 {
-    float sum = 0.0f, piece[PIECE];
-    for (int64_t i = 0; i < n; i += PIECE)
+    float piece[PIECE], sum = v->exp_sum(piece, x, m, n < PIECE ? n : PIECE);
+    for (int64_t i = PIECE; i < n; i += PIECE)
         sum += v->exp_sum(piece, x + i, m, n - i < PIECE ? n - i : PIECE);
     return logf(sum);
 }

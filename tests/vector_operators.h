@@ -83,8 +83,8 @@ static mcs_tensor *do_sum(mcs_ctx *c, mcs_tensor **in, const json_t *attrs)
 
 static mcs_tensor *do_clip(mcs_ctx *c, mcs_tensor **in, const json_t *attrs)
 {
-    return mcs_clamp(c, in[0], (float)number(attrs, "min", -INFINITY),
-                     (float)number(attrs, "max", INFINITY));
+    return mcs_clamp(c, in[0], (float)number(attrs, "min", (double)-INFINITY),
+                     (float)number(attrs, "max", (double)INFINITY));
 }
 
 static mcs_tensor *do_leaky_relu(mcs_ctx *c, mcs_tensor **in, const json_t *attrs)
