@@ -344,13 +344,18 @@ void check_golden(mcs_ctx *c, const char *name, check_fn *fn, float rtol, float 
     check_near_named(what, y, out, rtol, atol);
     if (grads == 0)
         return;
-    if (mcs_backward(c, y, dout) != MCS_OK)
-        check_ok(c);
-    for (int i = 0; i < INPUTS_MAX; i++) {
-        if (!grad[i])
-            continue;
-        snprintf(what, sizeof what, "%s: grad.%d", name, i);
-        check_near_named(what, mcs_grad(c, in[i]), grad[i], rtol, atol);
+    /* Twice: a backward that overwrites a gradient instead of adding to it is caught. */
+    for (int times = 1; times <= 2; times++) {
+        if (mcs_backward(c, y, dout) != MCS_OK)
+            check_ok(c);
+        for (int i = 0; i < INPUTS_MAX; i++) {
+            if (!grad[i])
+                continue;
+            snprintf(what, sizeof what, "%s: grad.%d%s", name, i, times > 1 ? " added twice" : "");
+            check_near_named(what, mcs_grad(c, in[i]), grad[i], rtol, atol * (float)times);
+            for (int64_t k = 0; k < mcs_numel(grad[i]); k++)
+                mcs_f32(grad[i])[k] *= 2;
+        }
     }
 }
 

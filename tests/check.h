@@ -35,9 +35,9 @@ void check_threads(check_fn *fn, int n, mcs_tensor **in);
 /* fn and its backward under memory limits from almost nothing to just enough: each run gives
  * the result or NULL and MCS_ENOMEM, never a crash and never a NULL without a reason. */
 void check_limits(check_fn *fn, int n, mcs_tensor **in);
-/* Runs fn on the inputs of tests/golden/<name>.safetensors, written by tests/golden/make.py
+/* Runs fn on the inputs of tests/golden/<name>.safetensors, written by make_<area>.py
  * with PyTorch: tensors in.0 in.1 ..., out, dout, and grad.N for every input that has one.
- * Compares the output and all gradients. */
+ * Compares the output and all gradients, then these again after a second backward, which adds. */
 void check_golden(mcs_ctx *c, const char *name, check_fn *fn, float rtol, float atol);
 /* Tensors of a golden file, in the context: NULL if absent. */
 mcs_tensor *check_golden_tensor(mcs_ctx *c, const char *file, const char *name);

@@ -67,6 +67,8 @@ static void test_gradient(void **state)
     mcs_tensor *x = mcs_leaf(c, ones(c, N)), *y = mcs_dropout(c, x, 0.3f);
     assert_int_equal(mcs_backward(c, y, ones(c, N)), MCS_OK);
     check_near(mcs_grad(c, x), y, 0, 0); /* the same mask and scale */
+    assert_int_equal(mcs_backward(c, y, ones(c, N)), MCS_OK);
+    check_near(mcs_grad(c, x), mcs_add(c, y, y), 0, 0);
     mcs_ctx_free(c);
 }
 

@@ -123,6 +123,23 @@ static void test_every_broadcast(void **state)
     mcs_ctx_free(c);
 }
 
+/* Rows longer than a range, and ranges that begin inside a row. */
+static void test_long_rows(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    enum { R = 3, C = 20011 };
+    const mcs_tensor *a = check_random(c, 1, 1, 2, 2, MCS_SHAPE(R, C));
+    const mcs_tensor *b = check_random(c, 2, 1, 2, 2, MCS_SHAPE(R, 1));
+    const mcs_tensor *y = mcs_div(c, a, b), *z = mcs_div(c, b, a);
+    check_ok(c);
+    for (int64_t i = 0; i < R * C; i++) {
+        assert_true(mcs_f32(y)[i] == mcs_f32(a)[i] / mcs_f32(b)[i / C]);
+        assert_true(mcs_f32(z)[i] == mcs_f32(b)[i / C] / mcs_f32(a)[i]);
+    }
+    mcs_ctx_free(c);
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -155,9 +172,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_gradient), cmocka_unit_test(test_every_broadcast),
-        cmocka_unit_test(test_empty),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_gradient),  cmocka_unit_test(test_every_broadcast),
+        cmocka_unit_test(test_long_rows), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
