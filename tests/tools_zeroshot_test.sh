@@ -91,6 +91,10 @@ lines "prompts by picture" byp/results.jsonl 2
 says "--prompt-json has no entry"
 printf '{"a": [[5,5,30,30]]}' >b.json
 check "boxes by picture, text for the others" 3 run -i in -r -o byb --boxes b.json -p cyst
+check "events as JSON lines" 0 run -i in/a.png -o log -p cyst --log-json log.jsonl --check-prompt -v
+lines "loaded, begin, time, done, end" log.jsonl 5
+has "events as JSON lines" log.jsonl '"event":"done","input":"a.png"'
+has "--check-prompt" log/results.jsonl '"nonsense_corr":'
 check "the settings of a run as --config" 0 run -i in/a.png -o cfg --config one/run.json -o cfg
 same "the settings of a run as --config" cfg/masks/a.png one/masks/a.png
 for how in otsu kmeans threshold none; do

@@ -131,6 +131,10 @@ static int next_picture(zs_run *r, const cli_input *in, cli_progress *progress)
     if (s == MCS_OK) {
         progress->done += !p.skipped;
         progress->skipped += p.skipped;
+        if (!p.skipped)
+            cli_detail(r->t, "%s: %.2f s", in->rel,
+                       json_number_value(json_object_get(p.line, "seconds_total")));
+        cli_log(r->t, "info", p.skipped ? "skipped" : "done", json_incref(p.line));
     } else if (p.output_failed) {
         code = cli_die(r->t, &e, false);
     } else {
@@ -165,6 +169,7 @@ static int loop(zs_run *r)
     mcs_error e = { 0 };
     cli_progress p;
     int code = CLI_CONTINUE;
+    cli_log(r->t, "info", "begin", json_incref(r->run));
     cli_progress_begin(&p, r->t, r->inputs.count, "pictures");
     for (int64_t i = 0; code == CLI_CONTINUE && i < r->inputs.count; i++) {
         int stop = cli_stop();
@@ -173,6 +178,7 @@ static int loop(zs_run *r)
     cli_progress_end(&p);
     if (zs_report_end(r, &p, &e) != MCS_OK)
         return cli_die(r->t, &e, false);
+    cli_log(r->t, "info", "end", json_incref(json_object_get(r->run, "counts")));
     if (code >= CLI_SIGNALLED)
         cli_info(r->t, "stopped; the same command goes on from here");
     if (p.failed)
