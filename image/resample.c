@@ -262,8 +262,12 @@ static mcs_image *resize_nearest(const mcs_image *im, const part *p, mcs_error *
     for (int y = 0; out && y < p->h; y++) {
         const uint8_t *src = mcs_image_row(im, ys[y]);
         uint8_t *dst = mcs_image_row(out, y);
-        for (int x = 0; x < p->w; x++)
-            memcpy(dst + (size_t)x * channels, src + (size_t)xs[x] * channels, channels);
+        if (channels == 3) /* a constant size: two moves instead of a call */
+            for (int x = 0; x < p->w; x++)
+                memcpy(dst + (size_t)x * 3, src + (size_t)xs[x] * 3, 3);
+        else
+            for (int x = 0; x < p->w; x++)
+                memcpy(dst + (size_t)x * channels, src + (size_t)xs[x] * channels, channels);
     }
     free(xs);
     free(ys);

@@ -84,6 +84,7 @@ static void test_geometry(void **state)
     check_geometry(mcs_geometry_clip(65500, 1, 224, MCS_FIT_CROP), 14672000, 224, 7335888, 0);
     check_geometry(mcs_geometry_sam(562, 471, 1024), 1024, 858, 0, 0);
     check_geometry(mcs_geometry_sam(471, 562, 1024), 858, 1024, 0, 0);
+    check_geometry(mcs_geometry_sam(23, 37, 32), 20, 32, 0, 0); /* 19.9 */
     check_geometry(mcs_geometry_sam(3000, 4000, 1024), 768, 1024, 0, 0);
     check_geometry(mcs_geometry_sam(5000, 1, 1024), 1024, 1, 0, 0);
     mcs_geometry g = mcs_geometry_sam(562, 471, 1024);
