@@ -353,8 +353,8 @@ void check_golden(mcs_ctx *c, const char *name, check_fn *fn, float rtol, float 
                 continue;
             snprintf(what, sizeof what, "%s: grad.%d%s", name, i, times > 1 ? " added twice" : "");
             check_near_named(what, mcs_grad(c, in[i]), grad[i], rtol, atol * (float)times);
-            for (int64_t k = 0; k < mcs_numel(grad[i]); k++)
-                mcs_f32(grad[i])[k] *= 2;
+            for (int64_t j = 0; j < mcs_numel(grad[i]); j++)
+                mcs_f32(grad[i])[j] *= 2;
         }
     }
 }
