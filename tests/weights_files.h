@@ -29,11 +29,13 @@ static inline void add(bytes *b, const void *data, size_t n)
 
 static inline void add_text(bytes *b, const char *s) { add(b, s, strlen(s)); }
 
+#define add_literal(b, s) add(b, s, sizeof(s) - 1)  /* may hold NULs */
+
 /* v as `size` bytes, little-endian */
 static inline void add_int(bytes *b, uint64_t v, int size)
 {
     for (int i = 0; i < size; i++)
-        add(b, &(uint8_t){ (uint8_t)(v >> 8 * i) }, 1);
+        add(b, &(uint8_t){ (uint8_t)(i < 8 ? v >> 8 * i : 0) }, 1);
 }
 
 static inline void drop(bytes *b)

@@ -152,8 +152,8 @@ static mcs_status check_method(const mcs_checkpoint *k, const mcs_zip_entry *t, 
         return entry_bad(k, t, e, "is encrypted");
     if (method != 0)
         return entry_bad(k, t, e,
-                         "is compressed; torch.save() stores: the archive was made by "
-                         "something else, save the weights again with torch.save()");
+                         "is compressed, which torch.save() never does: a TorchScript program, or "
+                         "packed by something else; in Python save model.state_dict()");
     if (t->flags & ~(FLAG_DESCRIPTOR | FLAG_UTF8))
         return entry_bad(k, t, e, "has unknown flags");
     return MCS_OK;
@@ -183,7 +183,7 @@ static mcs_status read_central(mcs_zip_entry *t, mcs_checkpoint *k, const uint8_
                          "characters");
     if (!zip64_extra(b + CENTRAL_BYTES + name, extra,
                      (uint64_t *[3]){ &t->size, &packed, &t->local }))
-        return entry_bad(k, t, e, "its zip64 sizes are missing");
+        return entry_bad(k, t, e, "its extra field is malformed or lacks the zip64 sizes");
     mcs_status s = check_method(k, t, mcs_le16(b + 10), e);
     if (s != MCS_OK)
         return s;
@@ -228,7 +228,7 @@ static mcs_status check_local_sizes(mcs_zip_entry *t, const mcs_checkpoint *k, c
     uint64_t packed = mcs_le32(b + 18), size = mcs_le32(b + 22);
     bool later = t->flags & FLAG_DESCRIPTOR;
     if (!zip64_extra(extra, extra_bytes, (uint64_t *[3]){ &size, &packed, NULL }))
-        return entry_bad(k, t, e, "its zip64 sizes are missing");
+        return entry_bad(k, t, e, "its extra field is malformed or lacks the zip64 sizes");
     if ((size != t->size && !(later && size == 0)) ||
         (packed != t->size && !(later && packed == 0)) ||
         (mcs_le32(b + 14) != t->crc && !(later && mcs_le32(b + 14) == 0)))
