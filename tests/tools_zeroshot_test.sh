@@ -105,6 +105,12 @@ for how in scorecam gradcam gradcam++ layercam xgradcam; do
         --cam-layer visual.trunk.blocks.1.norm1 --cam-gradient patch
 done
 check "the released code's way" 0 run -i in/a.png -o official -p cyst --preset official-code
+check "16 bits, by a window" 0 run -i one/saliency/a.png -o w16 -p cyst --window 32768,65536
+has "16 bits, by a window" w16/results.jsonl '"grey_range":[0.0,65536.0]'
+check "16 bits, by percentiles" 0 run -i one/saliency/a.png -o n16 -p cyst --normalize percentile:1,99
+check "a window without width" 2 run -i in/a.png -o o -p x --window 5,0
+check "our own masks as ground truth" 0 run -i in/a.png -o self -p 'a "cyst" <b>' --gt one/masks
+has "our own masks as ground truth" self/metrics.csv 'a.png,1.000000,1.000000'
 check "layers" 0 "$Z" --list-layers --clip m/clip.safetensors
 prints "visual.trunk.blocks.2.norm2"
 check "dry run" 0 run -i in/a.png -o dry -p cyst --dry-run
