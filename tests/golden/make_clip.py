@@ -148,4 +148,5 @@ def main():
                                            if p.grad is not None and (k.startswith(tower) or "." not in k)})
 
 
-main()
+if __name__ == "__main__":
+    main()
