@@ -20,17 +20,28 @@ typedef struct {
     mcs_attn_view q, k, v, out; /* probs only: v.data is NULL */
     const float *bias; /* (heads, nq, nk); NULL: none */
     const uint8_t *key_mask; /* (batch, nk); NULL: none */
-    const float *rel_h, *rel_w; /* (2 gh - 1, d), (2 gw - 1, d); NULL: none */
-    int64_t gh, gw;
+    /* Both tables of the relative position, one under the other and each upside down, so that
+     * the terms of ascending key rows (columns) follow each other; NULL: none. */
+    const float *rel; /* (rel_n, d), rel_n = 2 gh - 1 + 2 gw - 1; rel_n is 0 without */
+    int64_t rel_n, gh, gw;
     int64_t block_q, block_k;
+    int64_t ld; /* of a block of scores: block_k rounded up to MCS_ATTN_PAD */
     const mcs_vec *vec;
 } mcs_attn_job;
 
 /* One block of queries of one image and head, and the relative-position terms of its rows. */
 typedef struct {
     int64_t image, head, q0, rows;
-    float *rel_h, *rel_w; /* (rows, 2 gh - 1), (rows, 2 gw - 1); see mcs_attn_rel_terms() */
+    float *rel; /* (rows, rel_n): see mcs_attn_rel_terms() */
 } mcs_attn_rows;
+
+/* Rows of scores are padded with -inf to a multiple of this many keys: vector kernels slow down
+ * by half for a row of 196 or 197, and there are thousands of them. */
+enum { MCS_ATTN_PAD = 16 };
+static inline int64_t mcs_attn_padded(int64_t keys)
+{
+    return (keys + MCS_ATTN_PAD - 1) / MCS_ATTN_PAD * MCS_ATTN_PAD;
+}
 
 static inline const float *mcs_attn_at(const mcs_attn_view *v, int64_t image, int64_t head,
                                        int64_t token)
@@ -38,14 +49,18 @@ static inline const float *mcs_attn_at(const mcs_attn_view *v, int64_t image, in
     return v->data + image * v->image + head * v->head + token * v->token;
 }
 
-static inline int64_t mcs_attn_rel_h(const mcs_attn_job *a)
+/* Where the terms of a query begin in its row of rel_n: those of key row kh at
+ * mcs_attn_rel_h() + kh, those of key column kw at mcs_attn_rel_w() + kw. */
+static inline int64_t mcs_attn_rel_h(const mcs_attn_job *a, int64_t q)
 {
-    return a->rel_h ? 2 * a->gh - 1 : 0;
+    return a->gh - 1 - q / a->gw;
 }
-static inline int64_t mcs_attn_rel_w(const mcs_attn_job *a)
+
+static inline int64_t mcs_attn_rel_w(const mcs_attn_job *a, int64_t q)
 {
-    return a->rel_h ? 2 * a->gw - 1 : 0;
+    return 2 * a->gh - 1 + a->gw - 1 - q % a->gw;
 }
+
 static inline int64_t mcs_attn_blocks_q(const mcs_attn_job *a)
 {
     return mcs_range_count(a->nq, a->block_q);
@@ -59,19 +74,18 @@ bool mcs_attn_packed(mcs_ctx *c, const char *op, mcs_attn_job *a, const mcs_tens
 /* x (B,N,C) from channel `offset` on, heads `head` channels apart. */
 mcs_attn_view mcs_attn_view_of(const mcs_tensor *x, int64_t offset, int64_t head);
 
-/* The products <q, rel_h[.]> and <q, rel_w[.]> of the block's rows, reversed within each row from
- * qh (qw) on, so that row r holds the term of key row kh at r->rel_h[r (2gh-1) + qh + kh]. */
+/* The products of the block's queries with both tables, into r->rel. */
 void mcs_attn_rel_terms(const mcs_attn_job *a, const mcs_attn_rows *r);
-void mcs_attn_reverse(float *x, int64_t n);
-/* s (rows, keys) = scale q k^T + bias + rel_h + rel_w for keys k0 .. k0+keys; -inf if masked. */
+/* s (rows, keys) at ld = scale q k^T + bias + relative position for keys k0 .. k0+keys; -inf if
+ * masked, and in the columns between keys and mcs_attn_padded(keys) as far as ld reaches. */
 void mcs_attn_scores(const mcs_attn_job *a, const mcs_attn_rows *r, int64_t k0, int64_t keys,
-                     float *s);
+                     float *s, int64_t ld);
 
-/* Work is cut into at most this many ranges, each with scratch of its own. */
-enum { MCS_ATTN_RANGES = 64 };
-static inline int64_t mcs_attn_grain(int64_t tasks)
+/* Tasks per range.  Each range has scratch of its own, so there are only a few per thread:
+ * forward's tasks do not meet, and how they are grouped leaves the result as it is. */
+static inline int64_t mcs_attn_grain(const mcs_ctx *c, int64_t tasks)
 {
-    return mcs_range_count(tasks, MCS_ATTN_RANGES);
+    return mcs_range_count(tasks, 8 * (int64_t)mcs_pool_threads(mcs_ctx_pool(c)));
 }
 
 /* What forward leaves for backward. */

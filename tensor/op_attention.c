@@ -8,7 +8,7 @@
  *
  *   m' = max(m, max_k s),  l = l e^(m - m') + sum_k e^(s - m'),  O = O e^(m - m') + e^(s - m') V
  *
- * and O / l at the end.  A block is 64K scores (256 KB), which stays in the second-level cache:
+ * and O / l at the end.  A block stays in the second-level cache (op_attention_job.c):
  * SAM's global layers would otherwise move 12 x 4096 x 4096 scores through memory three times.
  * Up to 512 keys form one block, which is the plain softmax.  One task is one block of queries
  * of one head, cut by the shape alone.  Backward (op_attention_backward.c) computes the scores
@@ -27,7 +27,7 @@ static int64_t min64(int64_t a, int64_t b)
 
 typedef struct {
     const mcs_attn_job *job;
-    float *scratch; /* per range: scores, m, l, rel_h, rel_w */
+    float *scratch; /* per range: scores, m, l, rel */
     int64_t per_range, grain;
     float *lse; /* (batch, heads, nq); NULL: not wanted */
 } forward_work;
@@ -63,10 +63,11 @@ static void attend_rows(const mcs_attn_job *a, const mcs_attn_rows *r, float *s,
         m[i] = -INFINITY, l[i] = 0;
     for (int64_t k0 = 0; k0 < a->nk; k0 += a->block_k) {
         int64_t keys = min64(a->nk - k0, a->block_k);
-        mcs_attn_scores(a, r, k0, keys, s);
+        mcs_attn_scores(a, r, k0, keys, s, a->ld);
         for (int64_t i = 0; i < r->rows; i++)
-            softmax_step(a, s + i * keys, keys, &m[i], &l[i], o + i * a->out.token);
-        mcs_gemm_serial(false, false, r->rows, a->dv, keys, 1, s, keys,
+            softmax_step(a, s + i * a->ld, mcs_attn_padded(keys), &m[i], &l[i],
+                         o + i * a->out.token);
+        mcs_gemm_serial(false, false, r->rows, a->dv, keys, 1, s, a->ld,
                         mcs_attn_at(&a->v, r->image, r->head, k0), a->v.token, k0 > 0, o,
                         a->out.token);
     }
@@ -84,14 +85,12 @@ static void attend(void *arg, int64_t begin, int64_t end)
     const mcs_attn_job *a = w->job;
     int64_t blocks = mcs_attn_blocks_q(a), bq = a->block_q;
     float *s = w->scratch + begin / w->grain * w->per_range;
-    float *m = s + bq * a->block_k, *l = m + bq;
+    float *m = s + bq * a->ld, *l = m + bq;
     for (int64_t t = begin; t < end; t++) {
         int64_t ih = t / blocks; /* image * heads + head */
-        mcs_attn_rows r = { .image = ih / a->heads,
-                            .head = ih % a->heads,
-                            .q0 = t % blocks * bq,
-                            .rel_h = l + bq,
-                            .rel_w = l + bq + bq * mcs_attn_rel_h(a) };
+        mcs_attn_rows r = {
+            .image = ih / a->heads, .head = ih % a->heads, .q0 = t % blocks * bq, .rel = l + bq
+        };
         r.rows = min64(a->nq - r.q0, bq);
         attend_rows(a, &r, s, m, l, w->lse ? w->lse + ih * a->nq + r.q0 : NULL);
     }
@@ -101,8 +100,8 @@ static void run_forward(mcs_ctx *c, const mcs_attn_job *a, float *lse)
 {
     mcs_scope scope = mcs_scope_begin(c);
     int64_t tasks = a->batch * a->heads * mcs_attn_blocks_q(a);
-    forward_work w = { .job = a, .lse = lse, .grain = mcs_attn_grain(tasks) };
-    w.per_range = a->block_q * (a->block_k + 2 + mcs_attn_rel_h(a) + mcs_attn_rel_w(a));
+    forward_work w = { .job = a, .lse = lse, .grain = mcs_attn_grain(c, tasks) };
+    w.per_range = a->block_q * (a->ld + 2 + a->rel_n);
     w.per_range = (w.per_range + 15) / 16 * 16;
     size_t ranges = (size_t)mcs_range_count(tasks, w.grain);
     w.scratch = mcs_alloc(c, ranges * (size_t)w.per_range * sizeof(float));

@@ -17,6 +17,8 @@
 #include <string.h>
 #include "tensor/gemm.h"
 
+enum { RANGES = 32 }; /* at most; fixed, because each sums the tables of its tasks */
+
 typedef struct {
     const mcs_attn_job *job;
     const float *lse;
@@ -27,15 +29,15 @@ typedef struct {
     bool want_scores; /* some gradient other than that of v */
     bool want_rel;
     float *scratch, *partial;
-    int64_t per_range, per_partial, grain;
+    int64_t per_range, grain;
 } backward_work;
 
 /* The scratch of one range. */
 typedef struct {
-    float *s, *ds; /* (block_q, block_k) */
+    float *s, *ds; /* (block_q, ld) */
     float *delta; /* (block_q) */
-    float *th, *tw; /* (block_q, 2 gh - 1), (block_q, 2 gw - 1) */
-    float *drel_h, *drel_w; /* this range's sums */
+    float *table; /* (block_q, rel_n): dS summed over key columns, and over key rows */
+    float *drel; /* (rel_n, d): this range's sums */
 } backward_scratch;
 
 static float *grad_at(const mcs_attn_view *v, int64_t image, int64_t head, int64_t token)
@@ -43,15 +45,25 @@ static float *grad_at(const mcs_attn_view *v, int64_t image, int64_t head, int64
     return (float *)mcs_attn_at(v, image, head, token);
 }
 
-/* T_h and T_w of one query, in the reversed order of mcs_attn_rel_terms(). */
-static void collect_rel_row(const mcs_vec *vec, const float *ds, float *th, float *tw, int64_t gw,
-                            int64_t k0, int64_t keys)
+/* T_h and T_w of one query, in the order of mcs_attn_rel_terms().  The sum over a row of keys has
+ * 4 parts, so that it is a vector's. */
+static void collect_rel_row(const float *restrict ds, float *restrict th, float *restrict tw,
+                            int64_t gw, int64_t k0, int64_t keys)
 {
     int64_t kh = k0 / gw, kw = k0 % gw;
     while (keys > 0) {
-        int64_t n = gw - kw < keys ? gw - kw : keys;
-        th[kh++] += vec->sum(ds, n);
-        vec->add(tw + kw, tw + kw, ds, n);
+        int64_t n = gw - kw < keys ? gw - kw : keys, i = 0;
+        float sum[4] = { 0 };
+        for (; i + 4 <= n; i += 4)
+            for (int j = 0; j < 4; j++) {
+                sum[j] += ds[i + j];
+                tw[kw + i + j] += ds[i + j];
+            }
+        for (; i < n; i++) {
+            sum[0] += ds[i];
+            tw[kw + i] += ds[i];
+        }
+        th[kh++] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
         ds += n;
         keys -= n;
         kw = 0;
@@ -64,46 +76,34 @@ static void spread_scores(const backward_work *w, const mcs_attn_rows *r, const 
 {
     const mcs_attn_job *a = w->job;
     if (w->dq.data)
-        mcs_gemm_serial(false, false, r->rows, a->d, keys, a->scale, t->ds, keys,
+        mcs_gemm_serial(false, false, r->rows, a->d, keys, a->scale, t->ds, a->ld,
                         mcs_attn_at(&a->k, r->image, r->head, k0), a->k.token, 1,
                         grad_at(&w->dq, r->image, r->head, r->q0), w->dq.token);
     if (w->dk.data)
-        mcs_gemm_serial(true, false, keys, a->d, r->rows, a->scale, t->ds, keys,
+        mcs_gemm_serial(true, false, keys, a->d, r->rows, a->scale, t->ds, a->ld,
                         mcs_attn_at(&a->q, r->image, r->head, r->q0), a->q.token, 1,
                         grad_at(&w->dk, r->image, r->head, k0), w->dk.token);
     for (int64_t i = 0; w->dbias && i < r->rows; i++) {
         float *to = w->dbias + (r->head * a->nq + r->q0 + i) * a->nk + k0;
-        a->vec->add(to, to, t->ds + i * keys, keys);
+        a->vec->add(to, to, t->ds + i * a->ld, keys);
     }
-    for (int64_t i = 0; a->rel_h && i < r->rows; i++)
-        collect_rel_row(a->vec, t->ds + i * keys,
-                        t->th + i * mcs_attn_rel_h(a) + (r->q0 + i) / a->gw,
-                        t->tw + i * mcs_attn_rel_w(a) + (r->q0 + i) % a->gw, a->gw, k0, keys);
+    for (int64_t i = 0; a->rel && i < r->rows; i++) {
+        float *row = t->table + i * a->rel_n;
+        collect_rel_row(t->ds + i * a->ld, row + mcs_attn_rel_h(a, r->q0 + i),
+                        row + mcs_attn_rel_w(a, r->q0 + i), a->gw, k0, keys);
+    }
 }
 
 /* The tables collected over all keys, to dQ, dRh and dRw. */
-static void spread_table(const backward_work *w, const mcs_attn_rows *r, const float *table,
-                         int64_t n, const float *rel, float *drel)
-{
-    const mcs_attn_job *a = w->job;
-    if (w->dq.data)
-        mcs_gemm_serial(false, false, r->rows, a->d, n, 1, table, n, rel, a->d, 1,
-                        grad_at(&w->dq, r->image, r->head, r->q0), w->dq.token);
-    if (w->want_rel)
-        mcs_gemm_serial(true, false, n, a->d, r->rows, 1, table, n,
-                        mcs_attn_at(&a->q, r->image, r->head, r->q0), a->q.token, 1, drel, a->d);
-}
-
 static void spread_rel(const backward_work *w, const mcs_attn_rows *r, const backward_scratch *t)
 {
     const mcs_attn_job *a = w->job;
-    int64_t nh = mcs_attn_rel_h(a), nw = mcs_attn_rel_w(a);
-    for (int64_t i = 0; i < r->rows; i++) {
-        mcs_attn_reverse(t->th + i * nh + (r->q0 + i) / a->gw, a->gh);
-        mcs_attn_reverse(t->tw + i * nw + (r->q0 + i) % a->gw, a->gw);
-    }
-    spread_table(w, r, t->th, nh, a->rel_h, t->drel_h);
-    spread_table(w, r, t->tw, nw, a->rel_w, t->drel_w);
+    if (w->dq.data)
+        mcs_gemm_serial(false, false, r->rows, a->d, a->rel_n, 1, t->table, a->rel_n, a->rel, a->d,
+                        1, grad_at(&w->dq, r->image, r->head, r->q0), w->dq.token);
+    if (w->want_rel)
+        mcs_gemm_serial(true, false, a->rel_n, a->d, r->rows, 1, t->table, a->rel_n,
+                        mcs_attn_at(&a->q, r->image, r->head, r->q0), a->q.token, 1, t->drel, a->d);
 }
 
 /* dS of a block from the scores computed again; dV on the way. */
@@ -113,20 +113,23 @@ static void block_attention(const backward_work *w, const mcs_attn_rows *r,
     const mcs_attn_job *a = w->job;
     const float *lse = w->lse + (r->image * a->heads + r->head) * a->nq + r->q0;
     const float *dout = mcs_attn_at(&w->dout, r->image, r->head, r->q0);
-    mcs_attn_scores(a, r, k0, keys, t->s);
+    int64_t padded = mcs_attn_padded(keys);
+    mcs_attn_scores(a, r, k0, keys, t->s, a->ld);
     for (int64_t i = 0; i < r->rows; i++)
-        a->vec->exp_sum(t->s + i * keys, t->s + i * keys, lse[i], keys);
+        a->vec->exp_sum(t->s + i * a->ld, t->s + i * a->ld, lse[i], padded);
     if (w->dv.data)
-        mcs_gemm_serial(true, false, keys, a->dv, r->rows, 1, t->s, keys, dout, w->dout.token, 1,
+        mcs_gemm_serial(true, false, keys, a->dv, r->rows, 1, t->s, a->ld, dout, w->dout.token, 1,
                         grad_at(&w->dv, r->image, r->head, k0), w->dv.token);
     if (!w->want_scores)
         return;
     mcs_gemm_serial(false, true, r->rows, keys, a->dv, 1, dout, w->dout.token,
-                    mcs_attn_at(&a->v, r->image, r->head, k0), a->v.token, 0, t->ds, keys);
+                    mcs_attn_at(&a->v, r->image, r->head, k0), a->v.token, 0, t->ds, a->ld);
     for (int64_t i = 0; i < r->rows; i++) {
-        float *ds = t->ds + i * keys;
-        a->vec->affine(ds, ds, 1, -t->delta[i], keys);
-        a->vec->mul(ds, ds, t->s + i * keys, keys);
+        float *ds = t->ds + i * a->ld;
+        for (int64_t j = keys; j < padded; j++)
+            ds[j] = 0;
+        a->vec->affine(ds, ds, 1, -t->delta[i], padded);
+        a->vec->mul(ds, ds, t->s + i * a->ld, padded);
     }
 }
 
@@ -137,7 +140,7 @@ static void block_probs(const backward_work *w, const mcs_attn_rows *r, const ba
     const mcs_attn_job *a = w->job;
     int64_t at = ((r->image * a->heads + r->head) * a->nq + r->q0) * a->nk + k0;
     for (int64_t i = 0; i < r->rows; i++, at += a->nk) {
-        float *ds = t->ds + i * keys;
+        float *ds = t->ds + i * a->ld;
         a->vec->affine(ds, w->dp + at, 1, -t->delta[i], keys);
         a->vec->mul(ds, ds, w->p + at, keys);
     }
@@ -161,10 +164,8 @@ static void backward_rows(const backward_work *w, const mcs_attn_rows *r, const 
     find_delta(w, r, t->delta);
     if (!w->p)
         mcs_attn_rel_terms(a, r);
-    if (a->rel_h)
-        memset(t->th, 0, (size_t)(r->rows * mcs_attn_rel_h(a)) * sizeof(float));
-    if (a->rel_h)
-        memset(t->tw, 0, (size_t)(r->rows * mcs_attn_rel_w(a)) * sizeof(float));
+    if (a->rel)
+        memset(t->table, 0, (size_t)(r->rows * a->rel_n) * sizeof(float));
     for (int64_t k0 = 0; k0 < a->nk; k0 += a->block_k) {
         int64_t keys = a->nk - k0 < a->block_k ? a->nk - k0 : a->block_k;
         if (w->p)
@@ -174,7 +175,7 @@ static void backward_rows(const backward_work *w, const mcs_attn_rows *r, const 
         if (w->want_scores)
             spread_scores(w, r, t, k0, keys);
     }
-    if (a->rel_h && w->want_scores)
+    if (a->rel && w->want_scores)
         spread_rel(w, r, t);
 }
 
@@ -182,17 +183,14 @@ static void backward_heads(void *arg, int64_t begin, int64_t end)
 {
     const backward_work *w = arg;
     const mcs_attn_job *a = w->job;
-    int64_t bq = a->block_q, nh = mcs_attn_rel_h(a), nw = mcs_attn_rel_w(a);
+    int64_t bq = a->block_q, block = bq * a->ld;
     float *at = w->scratch + begin / w->grain * w->per_range;
-    float *partial = w->partial ? w->partial + begin / w->grain * w->per_partial : NULL;
-    backward_scratch t = { .s = at, .ds = at + bq * a->block_k, .drel_h = partial };
-    t.delta = t.ds + bq * a->block_k;
-    t.th = t.delta + bq;
-    t.tw = t.th + bq * nh;
-    mcs_attn_rows r = { .rel_h = t.tw + bq * nw, .rel_w = t.tw + bq * (nw + nh) };
-    if (partial) {
-        memset(partial, 0, (size_t)w->per_partial * sizeof(float));
-        t.drel_w = partial + nh * a->d;
+    backward_scratch t = { .s = at, .ds = at + block, .delta = at + 2 * block };
+    t.table = t.delta + bq;
+    mcs_attn_rows r = { .rel = t.table + bq * a->rel_n };
+    if (w->partial) {
+        t.drel = w->partial + begin / w->grain * a->rel_n * a->d;
+        memset(t.drel, 0, (size_t)(a->rel_n * a->d) * sizeof(float));
     }
     int64_t images = w->dbias ? a->batch : 1; /* of a task */
     for (int64_t i = begin * images; i < end * images; i++) {
@@ -205,18 +203,15 @@ static void backward_heads(void *arg, int64_t begin, int64_t end)
     }
 }
 
-/* Adds the ranges' copies in order. */
-static void add_partials(const backward_work *w, int64_t ranges, float *drel_h, float *drel_w)
+/* drel (n, d) += the ranges' copies of it in order; those are upside down, `at` rows below the
+ * beginning of each. */
+static void add_partials(const backward_work *w, int64_t ranges, float *drel, int64_t n, int64_t at)
 {
     const mcs_attn_job *a = w->job;
-    int64_t nh = mcs_attn_rel_h(a) * a->d, nw = mcs_attn_rel_w(a) * a->d;
-    for (int64_t i = 0; i < ranges; i++) {
-        const float *from = w->partial + i * w->per_partial;
-        if (drel_h)
-            a->vec->add(drel_h, drel_h, from, nh);
-        if (drel_w)
-            a->vec->add(drel_w, drel_w, from + nh, nw);
-    }
+    for (int64_t i = 0; drel && i < ranges; i++)
+        for (int64_t j = 0; j < n; j++)
+            a->vec->add(drel + j * a->d, drel + j * a->d,
+                        w->partial + (i * a->rel_n + at + n - 1 - j) * a->d, a->d);
 }
 
 /* The view of a gradient: as the input's, in the buffer that is laid out as the input is. */
@@ -254,17 +249,17 @@ void mcs_attn_backward(mcs_ctx *c, mcs_node *n)
     w.want_rel = drel_h || drel_w;
     w.want_scores = w.dq.data || w.dk.data || w.dbias || w.want_rel;
     int64_t tasks = w.dbias ? a->heads : a->heads * a->batch, bq = a->block_q;
-    w.grain = mcs_attn_grain(tasks);
-    w.per_range =
-        bq * (2 * a->block_k + 1 + 2 * (mcs_attn_rel_h(a) + mcs_attn_rel_w(a))) / 16 * 16 + 16;
-    w.per_partial = (mcs_attn_rel_h(a) + mcs_attn_rel_w(a)) * a->d;
+    w.grain = mcs_range_count(tasks, RANGES);
+    w.per_range = mcs_attn_padded(bq * (2 * a->ld + 1 + 2 * a->rel_n));
     int64_t ranges = mcs_range_count(tasks, w.grain);
     w.scratch = mcs_alloc(c, (size_t)(ranges * w.per_range) * sizeof(float));
     if (w.want_rel)
-        w.partial = mcs_alloc(c, (size_t)(ranges * w.per_partial) * sizeof(float));
+        w.partial = mcs_alloc(c, (size_t)(ranges * a->rel_n * a->d) * sizeof(float));
     if (!w.scratch || (w.want_rel && !w.partial))
         return;
     mcs_parallel_for(c, tasks, w.grain, backward_heads, &w);
-    if (w.want_rel && mcs_ctx_status(c) == MCS_OK)
-        add_partials(&w, ranges, drel_h, drel_w);
+    if (!w.want_rel)
+        return;
+    add_partials(&w, ranges, drel_h, 2 * a->gh - 1, 0);
+    add_partials(&w, ranges, drel_w, 2 * a->gw - 1, 2 * a->gh - 1);
 }

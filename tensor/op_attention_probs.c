@@ -18,7 +18,7 @@ static const mcs_op op_attention_probs = { "attention_probs", mcs_attn_backward 
 typedef struct {
     const mcs_attn_job *job;
     float *p; /* (batch, heads, nq, nk) */
-    float *scratch; /* per range: rel_h, rel_w */
+    float *scratch; /* per range: rel */
     int64_t per_range, grain;
 } probs_work;
 
@@ -41,13 +41,13 @@ static void probs_rows(void *arg, int64_t begin, int64_t end)
         int64_t ih = t / blocks;
         mcs_attn_rows r = { .image = ih / a->heads,
                             .head = ih % a->heads,
-                            .rel_h = rel,
-                            .q0 = t % blocks * a->block_q,
-                            .rel_w = rel + a->block_q * mcs_attn_rel_h(a) };
+
+                            .rel = rel,
+                            .q0 = t % blocks * a->block_q };
         r.rows = min64(a->nq - r.q0, a->block_q);
         float *p = w->p + (ih * a->nq + r.q0) * a->nk;
         mcs_attn_rel_terms(a, &r);
-        mcs_attn_scores(a, &r, 0, a->nk, p);
+        mcs_attn_scores(a, &r, 0, a->nk, p, a->nk);
         for (int64_t i = 0; i < r.rows; i++)
             softmax_row(a->vec, p + i * a->nk, a->nk);
     }
@@ -57,8 +57,8 @@ static void run_probs(mcs_ctx *c, const mcs_attn_job *a, float *p)
 {
     mcs_scope scope = mcs_scope_begin(c);
     int64_t tasks = a->batch * a->heads * mcs_attn_blocks_q(a);
-    probs_work w = { .job = a, .p = p, .grain = mcs_attn_grain(tasks) };
-    w.per_range = (a->block_q * (mcs_attn_rel_h(a) + mcs_attn_rel_w(a)) + 16) / 16 * 16;
+    probs_work w = { .job = a, .p = p, .grain = mcs_attn_grain(c, tasks) };
+    w.per_range = (a->block_q * a->rel_n + 16) / 16 * 16;
     size_t ranges = (size_t)mcs_range_count(tasks, w.grain);
     w.scratch = mcs_alloc(c, ranges * (size_t)w.per_range * sizeof(float));
     if (w.scratch)
