@@ -138,11 +138,12 @@ static void summary(const zs_run *r, cli_html *h, const json_t *lines)
     const json_t *counts = json_object_get(r->run, "counts");
     const char *key;
     json_t *v;
-    cli_html_rawf(h,
-                  "<h1>zeroshot_seg</h1>\n<div class=\"meta\">pictures: %lld; failed in the last run: "
-                  "%lld; version %s</div>\n",
-                  (long long)json_object_size(lines),
-                  (long long)json_integer_value(json_object_get(counts, "failed")), MCS_VERSION);
+    cli_html_rawf(
+        h,
+        "<h1>zeroshot_seg</h1>\n<div class=\"meta\">pictures: %lld; failed in the last run: "
+        "%lld; version %s</div>\n",
+        (long long)json_object_size(lines),
+        (long long)json_integer_value(json_object_get(counts, "failed")), MCS_VERSION);
     cli_html_raw(h, "<details><summary>Settings</summary><table>\n");
     json_object_foreach(json_object_get(r->run, "settings"), key, v) row_json(h, key, v);
     row_json(h, "weights", json_object_get(r->run, "weights"));
