@@ -83,18 +83,37 @@ static void move_rows(void *arg, int64_t begin, int64_t end)
     }
 }
 
-/* One tile: y[i * run + j] = x[i + j * step] for i < rows (dimension `fast`), all j in tiles. */
+/* Tiles of the matrix y[i * run + j] = x[i + j * step], i < rows (dimension `fast`), all j.  A
+ * tile goes through a small buffer, so that both sides are touched by whole cache lines: strides
+ * are often powers of two, where lines that wait for their neighbours evict each other. */
 static void move_tile(const permute_args *p, int64_t x, int64_t y, int64_t rows)
 {
     int64_t n = p->shape[p->ndim - 1], step = p->step[p->ndim - 1];
+    float t[TILE][TILE];
     for (int64_t j0 = 0; j0 < n; j0 += TILE) {
-        int64_t stop = n - j0 < TILE ? n : j0 + TILE;
+        int64_t cols = n - j0 < TILE ? n - j0 : TILE;
+        for (int64_t j = 0; j < cols; j++)
+            for (int64_t i = 0; i < rows; i++)
+                t[i][j] = p->from[x + i + (j0 + j) * step];
         for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = j0; j < stop; j++)
-                if (p->back)
-                    p->to[x + i + j * step] += p->from[y + i * p->run + j];
-                else
-                    p->to[y + i * p->run + j] = p->from[x + i + j * step];
+            memcpy(p->to + y + i * p->run + j0, t[i], (size_t)cols * sizeof(float));
+    }
+}
+
+/* The same from y to x, added. */
+static void add_tile(const permute_args *p, int64_t x, int64_t y, int64_t rows)
+{
+    int64_t n = p->shape[p->ndim - 1], step = p->step[p->ndim - 1];
+    float t[TILE][TILE];
+    for (int64_t j0 = 0; j0 < n; j0 += TILE) {
+        int64_t cols = n - j0 < TILE ? n - j0 : TILE;
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < cols; j++)
+                t[j][i] = p->from[y + i * p->run + j0 + j];
+        for (int64_t j = 0; j < cols; j++) {
+            float *to = p->to + x + (j0 + j) * step;
+            p->vec->add(to, to, t[j], rows);
+        }
     }
 }
 
@@ -105,7 +124,7 @@ static void move_tiles(void *arg, int64_t begin, int64_t end)
     for (int64_t t = begin; t < end; t++) {
         int64_t i = t % p->tiles * TILE, y, left = p->shape[p->fast] - i;
         int64_t x = start(p, t / p->tiles, p->fast, &y);
-        move_tile(p, x + i, y + i * p->run, left < TILE ? left : TILE);
+        (p->back ? add_tile : move_tile)(p, x + i, y + i * p->run, left < TILE ? left : TILE);
     }
 }
 

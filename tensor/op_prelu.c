@@ -3,8 +3,12 @@
  *   dx = dy (x > 0 ? 1 : w[c]);  dw[c] = sum of dy x where x <= 0
  * x is N*C planes; a plane's part of dw is summed on its own, then planes in order. */
 #include "tensor/op.h"
+#include "tensor/vec.h"
+
+enum { BLOCK = 4096 };
 
 typedef struct {
+    const mcs_vec *vec;
     const float *x, *w, *dy;
     float *out; /* y or dx */
     float *partial; /* one per plane: its part of dw */
@@ -16,8 +20,7 @@ static void prelu_range(void *arg, int64_t begin, int64_t end)
     const prelu_args *a = arg;
     for (int64_t p = begin; p < end; p++) {
         float w = a->w[a->shared ? 0 : p % a->channels];
-        for (int64_t i = p * a->area; i < (p + 1) * a->area; i++)
-            a->out[i] = a->x[i] > 0.0f ? a->x[i] : w * a->x[i];
+        a->vec->prelu(a->out + p * a->area, a->x + p * a->area, w, a->area);
     }
 }
 
@@ -26,8 +29,8 @@ static void prelu_grad_range(void *arg, int64_t begin, int64_t end)
     const prelu_args *a = arg;
     for (int64_t p = begin; p < end; p++) {
         float w = a->w[a->shared ? 0 : p % a->channels];
-        for (int64_t i = p * a->area; i < (p + 1) * a->area; i++)
-            a->out[i] += a->dy[i] * (a->x[i] > 0.0f ? 1.0f : w);
+        a->vec->prelu_grad(a->out + p * a->area, a->dy + p * a->area, a->x + p * a->area, w,
+                           a->area);
     }
 }
 
@@ -35,16 +38,19 @@ static void prelu_weight_range(void *arg, int64_t begin, int64_t end)
 {
     const prelu_args *a = arg;
     for (int64_t p = begin; p < end; p++) {
+        const float *dy = a->dy + p * a->area, *x = a->x + p * a->area;
         double sum = 0.0;
-        for (int64_t i = p * a->area; i < (p + 1) * a->area; i++)
-            sum += a->x[i] > 0.0f ? 0.0 : (double)a->dy[i] * (double)a->x[i];
+        for (int64_t i = 0; i < a->area; i += BLOCK)
+            sum +=
+                (double)a->vec->prelu_dot(dy + i, x + i, a->area - i < BLOCK ? a->area - i : BLOCK);
         a->partial[p] = (float)sum;
     }
 }
 
 static prelu_args args_of(const mcs_tensor *x, const mcs_tensor *w)
 {
-    prelu_args a = { .x = mcs_f32(x),
+    prelu_args a = { .vec = mcs_vec_get(),
+                     .x = mcs_f32(x),
                      .w = mcs_f32(w),
                      .channels = x->ndim > 1 ? x->shape[1] : 1,
                      .area = 1,

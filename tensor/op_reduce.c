@@ -115,30 +115,59 @@ mcs_tensor *mcs_mean_dim(mcs_ctx *c, const mcs_tensor *x, int dim, bool keepdim)
 
 /* ---- max ---- */
 
+enum { STRETCH = 256 };
+
 typedef struct {
+    const mcs_vec *vec;
     const float *x, *dy;
     float *out; /* y or dx */
     int64_t *where; /* index of the maximum along the dimension, per output */
     int64_t size, inner; /* x seen as (outer, size, inner) */
 } max_args;
 
+/* Contiguous: the maximum by vectors, then where it first is. */
+static void max_row(const max_args *a, int64_t i)
+{
+    const float *x = a->x + i * a->size;
+    float m = a->vec->max(x, a->size);
+    int64_t at = 0;
+    while (a->where && x[at] != m && !(isnan(m) && isnan(x[at])))
+        at++;
+    a->out[i] = m;
+    if (a->where)
+        a->where[i] = at;
+}
+
+/* Outputs i..i+n of one outer index, neighbours in memory: all of them step by step. */
+static void max_stretch(const max_args *a, int64_t i, int64_t n)
+{
+    const float *x = a->x + i / a->inner * a->size * a->inner + i % a->inner;
+    for (int64_t j = 0; j < n; j++) {
+        a->out[i + j] = x[j];
+        if (a->where)
+            a->where[i + j] = 0;
+    }
+    for (int64_t k = 1; k < a->size; k++)
+        for (int64_t j = 0; j < n; j++) {
+            float v = x[k * a->inner + j], m = a->out[i + j];
+            if (v > m || (isnan(v) && !isnan(m))) {
+                a->out[i + j] = v;
+                if (a->where)
+                    a->where[i + j] = k;
+            }
+        }
+}
+
 static void max_range(void *arg, int64_t begin, int64_t end)
 {
     const max_args *a = arg;
-    for (int64_t i = begin; i < end; i++) {
-        const float *x = a->x + i / a->inner * a->size * a->inner + i % a->inner;
-        float m = x[0];
-        int64_t at = 0;
-        for (int64_t k = 1; k < a->size && !isnan(m); k++) {
-            float v = x[k * a->inner];
-            if (v > m || isnan(v)) {
-                m = v;
-                at = k;
-            }
-        }
-        a->out[i] = m;
-        if (a->where)
-            a->where[i] = at;
+    for (int64_t i = begin; i < end && a->inner == 1; i++)
+        max_row(a, i);
+    for (int64_t i = begin; i < end && a->inner > 1;) {
+        int64_t left = a->inner - i % a->inner, n = left < end - i ? left : end - i;
+        n = n < STRETCH ? n : STRETCH;
+        max_stretch(a, i, n);
+        i += n;
     }
 }
 
@@ -171,7 +200,9 @@ mcs_tensor *mcs_max_dim(mcs_ctx *c, const mcs_tensor *x, int dim, bool keepdim)
     max_args *a = mcs_alloc(c, sizeof *a);
     if (!y || !a)
         return NULL;
-    *a = (max_args){ .x = mcs_f32(x), .out = mcs_f32(y), .size = x->shape[d], .inner = 1 };
+    *a = (max_args){
+        .vec = mcs_vec_get(), .x = mcs_f32(x), .out = mcs_f32(y), .size = x->shape[d], .inner = 1
+    };
     for (int i = d + 1; i < x->ndim; i++)
         a->inner *= x->shape[i];
     if (mcs_will_record(c, MCS_INPUTS(x))) {

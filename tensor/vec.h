@@ -28,6 +28,11 @@ typedef struct mcs_vec {
     void (*sigmoid_grad)(float *y, const float *dy, const float *of, int64_t n);
     void (*tanh_grad)(float *y, const float *dy, const float *of, int64_t n);
 
+    /* y = x where x > 0, else w x; y += dy * (1 or w); the sum of dy * x where x <= 0 */
+    void (*prelu)(float *y, const float *x, float w, int64_t n);
+    void (*prelu_grad)(float *y, const float *dy, const float *x, float w, int64_t n);
+    float (*prelu_dot)(const float *dy, const float *x, int64_t n);
+
     mcs_vec_zip *add, *sub, *mul, *div;
     /* y += a * b */
     mcs_vec_zip *mul_acc;

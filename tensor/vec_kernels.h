@@ -150,6 +150,36 @@ static void k_clamp(float *y, const float *x, float lo, float hi, int64_t n)
 #undef E
 }
 
+/* ---- PReLU ---- */
+
+INLINE vf positive_else(vf x, vf yes, vf no)
+{
+    return choose((vi)(x > 0.0f), yes, no);
+}
+
+static void k_prelu(float *y, const float *x, float w, int64_t n)
+{
+#define E(L) positive_else(L(x, 0.0f), L(x, 0.0f), L(x, 0.0f) * w)
+    MAP(y, E);
+#undef E
+}
+
+static void k_prelu_grad(float *y, const float *dy, const float *x, float w, int64_t n)
+{
+#define E(L) (L(y, 0.0f) + L(dy, 0.0f) * positive_else(L(x, 0.0f), set1(1.0f), set1(w)))
+    MAP(y, E);
+#undef E
+}
+
+static float k_prelu_dot(const float *dy, const float *x, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) positive_else(L(x, 0.0f), set1(0.0f), L(dy, 0.0f) * L(x, 0.0f))
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
+}
+
 /* ---- Reductions ---- */
 
 static float k_sum(const float *x, int64_t n)
@@ -312,6 +342,9 @@ const mcs_vec VEC_TABLE = {
     .relu_grad = k_relu_grad,
     .sigmoid_grad = k_sigmoid_grad,
     .tanh_grad = k_tanh_grad,
+    .prelu = k_prelu,
+    .prelu_grad = k_prelu_grad,
+    .prelu_dot = k_prelu_dot,
     .add = k_add,
     .sub = k_sub,
     .mul = k_mul,

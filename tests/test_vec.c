@@ -210,6 +210,9 @@ static void chain(const mcs_vec *v, float *y, const float *a, const float *b, in
     v->relu_grad(y, b, a, n);
     v->sigmoid_grad(y, b, a, n);
     v->tanh_grad(y, b, a, n);
+    v->prelu(t, a, 0.3f, n);
+    v->axpy(y, 0.7f, t, n);
+    v->prelu_grad(y, b, a, 0.3f, n);
     mcs_vec_zip *zips[] = { v->add, v->sub, v->mul, v->div };
     for (size_t k = 0; k < 4; k++) {
         zips[k](t, a, b, n);
@@ -232,7 +235,7 @@ static void rows(const mcs_vec *v, float *y, const float *a, const float *b, int
     v->norm_grad_row(y, b, a, mean, 1.0f / sqrtf(var + 1e-5f), b, n);
     v->norm_param_grad_row(y, y, b, a, mean, var, n);
     v->norm_row(y, y, mean, var, a, NULL, n);
-    y[0] += v->dot(a, b, n) + v->dot_diff(a, b, 0.5f, n) + v->max(b, n);
+    y[0] += v->dot(a, b, n) + v->dot_diff(a, b, 0.5f, n) + v->prelu_dot(b, a, n) + v->max(b, n);
 }
 
 static void test_same_bits(void **state)
