@@ -83,6 +83,39 @@ static void real_weights(void **state)
     mcs_ctx_free(c);
 }
 
+/* With all projections 0 a layer norm sees (gain * a normalised row): variance 1e-8, which only a
+ * much smaller eps leaves alone. */
+static void tiny_eps(void **state)
+{
+    (void)state;
+    const mcs_bert_config cfg = { 10, 8, 2, 12, 2, 3, 24 };
+    mcs_params *p = mcs_params_new();
+    mcs_bert *m = mcs_bert_new(mcs_root(p), &cfg);
+    assert_int_equal(mcs_params_init(p, 1), MCS_OK);
+    for (int64_t i = 0; i < mcs_params_count(p); i++) {
+        mcs_param_entry k = mcs_params_at(p, i);
+        float scale = strstr(k.name, "LayerNorm.weight") ? 1e-4f
+                      : strstr(k.name, "_embeddings")    ? 1e-2f
+                                                         : 0.0f;
+        for (int64_t j = 0; j < mcs_numel(k.tensor); j++)
+            mcs_f32(k.tensor)[j] *= scale;
+    }
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *ids = mcs_new_typed(c, MCS_I64, 2, MCS_SHAPE(1, 5));
+    for (int i = 0; i < 5; i++)
+        mcs_i64(ids)[i] = i;
+    mcs_tensor *y = mcs_bert_hidden(c, m, ids, NULL);
+    check_ok(c);
+    double sum = 0;
+    for (int64_t i = 0; i < mcs_numel(y); i++)
+        sum += (double)mcs_f32(y)[i] * (double)mcs_f32(y)[i];
+    sum /= (double)mcs_numel(y) * 1e-8;
+    if (sum < 0.999 || sum > 1.001)
+        fail_msg("variance of the normalised rows is %f", sum);
+    mcs_ctx_free(c);
+    mcs_params_free(p);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -116,7 +149,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(real_weights),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(real_weights), cmocka_unit_test(tiny_eps),
                                         cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ ultra ##sound non small cell carcinoma µ ° ² × – — ' " cafe naive angstr
 TEXTS = [
     "", " \t\r\n ", "A chest CT scan", "Meningioma, gliomas & adenocarcinoma!", "ultrasound/radiography",
     "Café naïve ÅNGSTRÖM Straße STRASSE", "cafe\u0301 e\u0323\u0301", "中脑中 tumor中tumor", "각 가",
-    "don’t “quote” ‘it’", "ﬁne ﬁ ½ x² 3×4 µm 37°", "Привет ПРИВЕТ α Α", "[SEP] [CLS][MASK] [sep] [ SEP ]",
+    "don’t “quote” ‘it’ oʼclock", "ﬁne ﬁ ½ x² 3×4 µm 37°", "Привет ПРИВЕТ α Α", "[SEP] [CLS][MASK] [sep] [ SEP ]",
     "[UNK][PAD]", "a\u00a0b\u2003c\u200bd\u00ade\ufefff", "non-small-cell (NSCLC) T2*", "😀 a😀b", "x" * 100, "x" * 101,
     "é" * 100, "é" * 101, "a\u0301" * 100, "a\u0301" * 101, " ".join(["ct"] * 300), "ct [SEP]" * 150, "qqq zzz a#b ## #",
     "tab\there\x0bvt\x0cff\x1fus\x7fdel\x85nel", "\ufffd a\ufffdb", "İstanbul Ǆ ẞ ſ K", "\u1e9b\u0323 \u302f\u302ea",
@@ -26,6 +26,7 @@ TEXTS = [
     "T&amp;E &#39;q&#39; &#x2019; &#0; &#128; &#xD800; &#x110000; &#99999999999; &#; &#x; &;", "&amp;amp;amp;lt;",
     "<b>bold</b> &amp; text &eacute;", "line one\r\nline two\rthree\n&lt;four", "\x1b[31;1mred\x1b[0m \x1b[ x", "R&D a&b;c & d",
     "&SZLIG; &AMP; &LT;&GT &acE; &fjlig; &CounterClockwiseContourIntegral;", "ŉ ĳ Ǳ ﬅ ﬄ ﷺ", "\x91\x92\x93\x94 \x80 \x81",
+    "a\u3400b\u4dc0c\u9fffd\U0002b820e\U0002b920f\U0002ceafg\U0002ceb0h\uf900i\ufb00 a\u0898b a\u1734b",
     "lung lesions\u2014left \u2013 right\u2026 5\u20136 mm", "\u09fd \u2e43 \u0958 \U0001d15e \u0344", "1.5×10⁻³ mm²/s", "a~b`c^d|e<f>g=h+i$j",
 ]
 
