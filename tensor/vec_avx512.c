@@ -2,6 +2,7 @@
  * that nothing else of the library uses these instructions unasked.  The system headers come
  * first: their inline functions must stay at the baseline. */
 #if defined(__x86_64__)
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 #include "tensor/vec.h"

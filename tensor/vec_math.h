@@ -30,12 +30,23 @@ INLINE void store(float *p, vf v)
 }
 
 /* The last n < W elements, the rest filled up; the tail is computed exactly as the body is. */
+#if defined(__x86_64__) && VEC_BYTES == 64
+INLINE vf load_part(const float *p, int64_t n, float fill)
+{
+    return (vf)_mm512_mask_loadu_ps((__m512)set1(fill), (__mmask16)((1u << n) - 1), p);
+}
+
+INLINE void store_part(float *p, int64_t n, vf v)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#else
 INLINE vf load_part(const float *p, int64_t n, float fill)
 {
     float t[VEC_BYTES / sizeof(float)];
-    for (int64_t i = 0; i < W; i++)
-        t[i] = fill;
-    memcpy(t, p, (size_t)n * sizeof(float));
+    store(t, set1(fill));
+    for (int64_t i = 0; i < n; i++)
+        t[i] = p[i];
     return load(t);
 }
 
@@ -43,8 +54,10 @@ INLINE void store_part(float *p, int64_t n, vf v)
 {
     float t[VEC_BYTES / sizeof(float)];
     store(t, v);
-    memcpy(p, t, (size_t)n * sizeof(float));
+    for (int64_t i = 0; i < n; i++)
+        p[i] = t[i];
 }
+#endif
 
 INLINE vf choose(vi mask, vf yes, vf no)
 {
