@@ -152,13 +152,16 @@ static mcs_status place_storages(legacy *f, mcs_pickle *object, const mcs_pickle
     for (uint32_t i = 0; i < o->count && s == MCS_OK; i++) {
         if (o->items[i].kind != PV_TEXT)
             s = legacy_bad(f->k, f->e, "a storage key is not a string");
-        keys[i] = (key){ .text = o->items[i].u.text, .n = o->items[i].n, .order = i, .numel = -1 };
+        else
+            keys[i] =
+                (key){ .text = o->items[i].u.text, .n = o->items[i].n, .order = i, .numel = -1 };
     }
     if (s == MCS_OK)
         s = match_keys(f, object, keys, o->count);
     if (s == MCS_OK)
         s = locate(f, keys, o->count);
-    qsort(keys, o->count, sizeof *keys, key_order);
+    if (s == MCS_OK)
+        qsort(keys, o->count, sizeof *keys, key_order);
     for (uint32_t i = 0; s == MCS_OK && i < object->storages.count; i++) {
         mcs_pickle_storage *st = &object->storages.at[i];
         key want = { .text = st->key, .n = st->key_bytes };
