@@ -1,25 +1,14 @@
 /* vec_kernels.h - the kernels of vec.h as a template (libdeflate's way): a vec_*.c defines
- * VEC_BYTES, VEC_TABLE and VEC_NAME and includes this once.
- *
- * A kernel is an expression over whole vectors.  It is given as a macro E(L), where L(p, fill)
- * loads the current vector of p: FULL in the loop, PART (padded with fill) for what is left. */
+ * VEC_BYTES, VEC_TABLE and VEC_NAME and includes this once.  Here: reductions and rows. */
 #include "tensor/vec.h"
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF /* gcc -std=c11 does not contract; the bits must agree */
 #endif
 #include "tensor/vec_math.h"
+#include "tensor/vec_map.h"
 
 #define LANES 32 /* partial sums of a reduction, on every instruction set */
 #define ACCS (LANES / (VEC_BYTES / sizeof(float)))
-#define FULL(p, fill) load((p) + i)
-#define PART(p, fill) load_part((p) + i, n - i, fill)
-
-#define MAP(y, E)                                                                                  \
-    int64_t i = 0;                                                                                 \
-    for (; i + W <= n; i += W)                                                                     \
-        store((y) + i, E(FULL));                                                                   \
-    if (i < n)                                                                                     \
-    store_part((y) + i, n - i, E(PART))
 
 /* acc[k] = COMBINE(acc[k], E) over all elements, element i into lane i % LANES. */
 #define FOLD(acc, COMBINE, E)                                                                      \
@@ -44,140 +33,6 @@ INLINE float sum_lanes(const vf acc[ACCS])
         for (int j = 0; j < half; j++)
             t[j] += t[j + half];
     return t[0];
-}
-
-/* ---- y = f(x) and y += dy f'(x) ---- */
-
-#define DEFINE_MAP(name, f)                                                                        \
-    static void name(float *y, const float *x, int64_t n)                                          \
-    {                                                                                              \
-        MAP(y, f);                                                                                 \
-    }
-#define E_EXP(L) vexp(L(x, 0.0f))
-#define E_GELU(L) vgelu(L(x, 0.0f))
-#define E_SIGMOID(L) vsigmoid(L(x, 0.0f))
-#define E_TANH(L) vtanh(L(x, 0.0f))
-#define E_RELU(L) at_least(L(x, 0.0f), 0.0f)
-#define E_SQRT(L) vsqrt(L(x, 0.0f))
-#define E_ABS(L) vabs(L(x, 0.0f))
-DEFINE_MAP(k_exp, E_EXP)
-DEFINE_MAP(k_gelu, E_GELU)
-DEFINE_MAP(k_sigmoid, E_SIGMOID)
-DEFINE_MAP(k_tanh, E_TANH)
-DEFINE_MAP(k_relu, E_RELU)
-DEFINE_MAP(k_sqrt, E_SQRT)
-DEFINE_MAP(k_abs, E_ABS)
-
-INLINE vf relu_slope(vf x)
-{
-    return choose((vi)(x > 0.0f), set1(1.0f), set1(0.0f));
-}
-
-INLINE vf sigmoid_slope(vf y)
-{
-    return y * (1.0f - y);
-}
-
-INLINE vf tanh_slope(vf y)
-{
-    return 1.0f - y * y;
-}
-
-#define DEFINE_GRAD(name, slope)                                                                   \
-    static void name(float *y, const float *dy, const float *of, int64_t n)                        \
-    {                                                                                              \
-        MAP(y, slope);                                                                             \
-    }
-#define E_GELU_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * vgelu_slope(L(of, 0.0f)))
-#define E_RELU_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * relu_slope(L(of, 0.0f)))
-#define E_SIGMOID_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * sigmoid_slope(L(of, 0.0f)))
-#define E_TANH_GRAD(L) (L(y, 0.0f) + L(dy, 0.0f) * tanh_slope(L(of, 0.0f)))
-DEFINE_GRAD(k_gelu_grad, E_GELU_GRAD)
-DEFINE_GRAD(k_relu_grad, E_RELU_GRAD)
-DEFINE_GRAD(k_sigmoid_grad, E_SIGMOID_GRAD)
-DEFINE_GRAD(k_tanh_grad, E_TANH_GRAD)
-
-/* ---- Arithmetic ---- */
-
-#define DEFINE_ZIP(name, E)                                                                        \
-    static void name(float *y, const float *a, const float *b, int64_t n)                          \
-    {                                                                                              \
-        MAP(y, E);                                                                                 \
-    }
-#define E_ADD(L) (L(a, 0.0f) + L(b, 0.0f))
-#define E_SUB(L) (L(a, 0.0f) - L(b, 0.0f))
-#define E_MUL(L) (L(a, 0.0f) * L(b, 0.0f))
-#define E_DIV(L) (L(a, 0.0f) / L(b, 1.0f))
-#define E_MUL_ACC(L) (L(y, 0.0f) + L(a, 0.0f) * L(b, 0.0f))
-DEFINE_ZIP(k_add, E_ADD)
-DEFINE_ZIP(k_sub, E_SUB)
-DEFINE_ZIP(k_mul, E_MUL)
-DEFINE_ZIP(k_div, E_DIV)
-DEFINE_ZIP(k_mul_acc, E_MUL_ACC)
-
-static void k_affine(float *y, const float *x, float scale, float shift, int64_t n)
-{
-#define E(L) (L(x, 0.0f) * scale + shift)
-    MAP(y, E);
-#undef E
-}
-
-static void k_center(float *y, const float *x, float mean, float scale, float shift, int64_t n)
-{
-#define E(L) ((L(x, 0.0f) - mean) * scale + shift)
-    MAP(y, E);
-#undef E
-}
-
-static void k_center_acc(float *y, const float *x, float mean, float scale, float shift, int64_t n)
-{
-#define E(L) (L(y, 0.0f) + ((L(x, 0.0f) - mean) * scale + shift))
-    MAP(y, E);
-#undef E
-}
-
-static void k_axpy(float *y, float s, const float *x, int64_t n)
-{
-#define E(L) (L(y, 0.0f) + L(x, 0.0f) * s)
-    MAP(y, E);
-#undef E
-}
-
-static void k_clamp(float *y, const float *x, float lo, float hi, int64_t n)
-{
-#define E(L) at_most(at_least(L(x, 0.0f), lo), hi)
-    MAP(y, E);
-#undef E
-}
-
-/* ---- PReLU ---- */
-
-INLINE vf positive_else(vf x, vf yes, vf no)
-{
-    return choose((vi)(x > 0.0f), yes, no);
-}
-
-static void k_prelu(float *y, const float *x, float w, int64_t n)
-{
-#define E(L) positive_else(L(x, 0.0f), L(x, 0.0f), L(x, 0.0f) * w)
-    MAP(y, E);
-#undef E
-}
-
-static void k_prelu_grad(float *y, const float *dy, const float *x, float w, int64_t n)
-{
-#define E(L) (L(y, 0.0f) + L(dy, 0.0f) * positive_else(L(x, 0.0f), set1(1.0f), set1(w)))
-    MAP(y, E);
-#undef E
-}
-
-static float k_prelu_dot(const float *dy, const float *x, int64_t n)
-{
-    vf acc[ACCS] = { { 0 } };
-#define E(L) positive_else(L(x, 0.0f), set1(0.0f), L(dy, 0.0f) * L(x, 0.0f))
-    FOLD(acc, PLUS, E);
-#undef E
-    return sum_lanes(acc);
 }
 
 /* ---- Reductions ---- */
@@ -235,6 +90,15 @@ static float k_max(const float *x, int64_t n)
     for (int j = 1; j < (int)W; j++)
         m = acc[0][j] > m || acc[0][j] != acc[0][j] ? acc[0][j] : m;
     return m;
+}
+
+static float k_prelu_dot(const float *dy, const float *x, int64_t n)
+{
+    vf acc[ACCS] = { { 0 } };
+#define E(L) positive_else(L(x, 0.0f), set1(0.0f), L(dy, 0.0f) * L(x, 0.0f))
+    FOLD(acc, PLUS, E);
+#undef E
+    return sum_lanes(acc);
 }
 
 /* ---- Softmax ---- */
