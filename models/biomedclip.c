@@ -197,12 +197,20 @@ const char *mcs_biomedclip_cam_layer(const mcs_biomedclip *m)
 
 /* ---- Inputs ---- */
 
+/* So that a program may check once, at its end: a model that failed to load gives NULLs. */
+static bool model_ok(mcs_ctx *c, const mcs_biomedclip *m)
+{
+    if (!m)
+        mcs_fail(c, MCS_EINVAL, "BiomedCLIP: the model is NULL (see the error of its loading)");
+    return m && mcs_ctx_status(c) == MCS_OK;
+}
+
 mcs_tensor *mcs_biomedclip_image(mcs_ctx *c, const mcs_biomedclip *m, const mcs_image *im)
 {
-    int side = m->cfg.vision.image;
     mcs_error e = { MCS_OK, "" };
-    if (!im || mcs_ctx_status(c) != MCS_OK)
+    if (!im || !model_ok(c, m))
         return NULL;
+    int side = m->cfg.vision.image;
     mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(1, 3, side, side));
     if (x && mcs_preprocess_clip(im, side, MCS_FIT_CROP, mcs_clip_mean, mcs_clip_std, mcs_f32(x),
                                  NULL, &e) != MCS_OK)
@@ -213,9 +221,9 @@ mcs_tensor *mcs_biomedclip_image(mcs_ctx *c, const mcs_biomedclip *m, const mcs_
 mcs_tensor *mcs_biomedclip_tokens(mcs_ctx *c, const mcs_biomedclip *m, const char *const *captions,
                                   int count)
 {
-    int context = m->cfg.context, longest = 0;
-    if (mcs_ctx_status(c) != MCS_OK)
+    if (!model_ok(c, m))
         return NULL;
+    int context = m->cfg.context, longest = 0;
     if (!m->vocab)
         return mcs_fail(c, MCS_ENOTFOUND,
                         "BiomedCLIP: no vocabulary was loaded; put vocab.txt beside the checkpoint "
@@ -241,6 +249,8 @@ mcs_tensor *mcs_biomedclip_tokens(mcs_ctx *c, const mcs_biomedclip *m, const cha
 mcs_tensor *mcs_biomedclip_encode_image(mcs_ctx *c, const mcs_biomedclip *m,
                                         const mcs_tensor *images)
 {
+    if (!images || !model_ok(c, m))
+        return NULL;
     mcs_scope s = mcs_scope_begin(c);
     return mcs_scope_end(c, s, mcs_linear_forward(c, &m->head, mcs_vit_cls(c, m->vision, images)));
 }
@@ -288,7 +298,7 @@ static bool text_ok(mcs_ctx *c, const mcs_tensor *ids, const mcs_tensor *mask)
 mcs_tensor *mcs_biomedclip_encode_text(mcs_ctx *c, const mcs_biomedclip *m, const mcs_tensor *ids,
                                        const mcs_tensor *mask)
 {
-    if (!text_ok(c, ids, mask))
+    if (!model_ok(c, m) || !text_ok(c, ids, mask))
         return NULL;
     int64_t rows = ids->shape[0], dim = m->cfg.text.dim;
     mcs_scope s = mcs_scope_begin(c);
@@ -314,5 +324,7 @@ mcs_tensor *mcs_biomedclip_cosine(mcs_ctx *c, const mcs_tensor *a, const mcs_ten
 mcs_tensor *mcs_biomedclip_logits(mcs_ctx *c, const mcs_biomedclip *m, const mcs_tensor *images,
                                   const mcs_tensor *texts)
 {
+    if (!model_ok(c, m))
+        return NULL;
     return mcs_mul(c, mcs_biomedclip_cosine(c, images, texts), mcs_exp(c, m->logit_scale));
 }

@@ -13,7 +13,8 @@
  *
  * Weights and taps have open_clip's names whatever the file's layout: "visual.trunk.*" (vit.h),
  * "visual.head.proj", "text.transformer.*" (bert.h), "text.proj.0", "text.proj.2", "logit_scale".
- * A loaded model is const: contexts may share it. */
+ * A loaded model is const: contexts may share it.  Functions that take a context accept a NULL
+ * model: MCS_EINVAL there, so that errors can be looked at once, at the end. */
 #ifndef MCS_BIOMEDCLIP_H
 #define MCS_BIOMEDCLIP_H
 #include "image/preprocess.h"

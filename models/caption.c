@@ -29,7 +29,8 @@ void mcs_text_put(mcs_text *b, const char *s, size_t n)
         b->s = more;
         b->cap = cap;
     }
-    memcpy(b->s + b->len, s, n);
+    if (n)
+        memcpy(b->s + b->len, s, n);
     b->len += n;
     b->s[b->len] = '\0';
 }

@@ -180,6 +180,9 @@ static void refusals(void **state)
     assert_null(mcs_biomedclip_encode_text(c, m, NULL, NULL));
     assert_int_equal(mcs_biomedclip_set_vocab(m, NULL, NULL), MCS_OK);
     check_fails(c, mcs_biomedclip_encode_caption(c, m, "x"), MCS_ENOTFOUND, "vocab.txt");
+    check_fails(c, mcs_biomedclip_encode_caption(c, NULL, "x"), MCS_EINVAL, "the model is NULL");
+    check_fails(c, mcs_biomedclip_encode_image(c, NULL, mcs_zeros(c, 4, MCS_SHAPE(1, 3, 18, 18))),
+                MCS_EINVAL, "NULL");
     mcs_ctx_free(c);
     mcs_biomedclip_free(m);
     mcs_biomedclip_free(NULL);
