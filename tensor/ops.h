@@ -109,10 +109,10 @@ mcs_tensor *mcs_max_dim(mcs_ctx *c, const mcs_tensor *x, int dim, bool keepdim);
 mcs_tensor *mcs_logsumexp(mcs_ctx *c, const mcs_tensor *x);         /* over the last dimension */
 
 /* ---- Shape.  Negative dims count from the end. ---- */
-/* Shares data.  One entry of shape may be -1: inferred. */
+/* Shares data.  One entry of shape may be -1: inferred.  Any dtype. */
 mcs_tensor *mcs_reshape(mcs_ctx *c, const mcs_tensor *x, int ndim, const int64_t *shape);
 mcs_tensor *mcs_rows(mcs_ctx *c, const mcs_tensor *x, int64_t begin, int64_t end);
-                                                /* x[begin:end], shares data */
+                                                /* x[begin:end], shares data; any dtype */
 mcs_tensor *mcs_permute(mcs_ctx *c, const mcs_tensor *x, const int *axes);      /* copies */
 mcs_tensor *mcs_transpose(mcs_ctx *c, const mcs_tensor *x, int a, int b);       /* copies */
 mcs_tensor *mcs_slice(mcs_ctx *c, const mcs_tensor *x, int dim, int64_t begin, int64_t end); /* copies */

@@ -278,6 +278,38 @@ static void test_position_and_alignment(void **state)
     }
 }
 
+/* Output and input may be the same array. */
+static void test_in_place(void **state)
+{
+    (void)state;
+    float a[N], b[N], y[N], z[N];
+    fill(a, 11, -6.0f, 6.0f);
+    fill(b, 12, 0.25f, 2.0f);
+    const mcs_vec *v = mcs_vec_get();
+    mcs_vec_map *maps[] = { v->exp, v->gelu, v->sigmoid, v->tanh, v->relu, v->abs };
+    for (size_t k = 0; k < sizeof maps / sizeof maps[0]; k++) {
+        maps[k](y, a, N);
+        memcpy(z, a, sizeof z);
+        maps[k](z, z, N);
+        assert_memory_equal(y, z, sizeof y);
+    }
+    mcs_vec_zip *zips[] = { v->add, v->sub, v->mul, v->div };
+    for (size_t k = 0; k < 4; k++) {
+        zips[k](y, a, b, N);
+        memcpy(z, b, sizeof z);
+        zips[k](z, a, z, N);
+        assert_memory_equal(y, z, sizeof y);
+    }
+    v->softmax_row(y, a, N);
+    memcpy(z, a, sizeof z);
+    v->softmax_row(z, z, N);
+    assert_memory_equal(y, z, sizeof y);
+    v->norm_row(y, a, 0.1f, 2.0f, b, b, N);
+    memcpy(z, a, sizeof z);
+    v->norm_row(z, z, 0.1f, 2.0f, b, b, N);
+    assert_memory_equal(y, z, sizeof y);
+}
+
 /* Nothing beyond n is read (sanitizers see it) or written. */
 static void test_bounds(void **state)
 {
@@ -299,10 +331,15 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accuracy),       cmocka_unit_test(test_gelu_slope),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_reductions),
-        cmocka_unit_test(test_norm_rows),      cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_bounds),         cmocka_unit_test(test_position_and_alignment),
+        cmocka_unit_test(test_accuracy),
+        cmocka_unit_test(test_gelu_slope),
+        cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_norm_rows),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_position_and_alignment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
