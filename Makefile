@@ -65,6 +65,9 @@ $O/%.o: %.c
 $O/tools/%: $O/tools/%.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+# its calls for memory fail on purpose
+$O/tests/test_memory: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$f)
+
 $O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LDLIBS) -o $@
 
