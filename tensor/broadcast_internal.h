@@ -28,7 +28,7 @@ void mcs_bcast_zip(mcs_ctx *c, const mcs_bcast *p, mcs_vec_zip *f, float *y, con
                    const float *b);
 /* y += scale * a, a repeated by the plan (operand 0).  y has the result's shape. */
 void mcs_bcast_spread(mcs_ctx *c, const mcs_bcast *p, float scale, const float *a, float *y);
-/* a += scale * (sum of x over the repetitions); the transpose of the above.  Sums in fixed blocks. */
+/* a += scale * (sum of x over the repetitions), in fixed blocks: the transpose of the above. */
 void mcs_bcast_reduce(mcs_ctx *c, const mcs_bcast *p, float scale, const float *x, float *a);
 /* y += scale * x, n elements. */
 void mcs_add_scaled(mcs_ctx *c, float *y, float scale, const float *x, int64_t n);

@@ -1,6 +1,8 @@
-/* vec_avx2.c - the kernels with 32-byte vectors.  The target is set here, not by compiler flags, so
- * that nothing else of the library uses these instructions unasked.  The system headers come
- * first: their inline functions must stay at the baseline. */
+/* vec_avx2.c - the kernels with 32-byte vectors.
+ *
+ * The target is set here, not by compiler flags, so that nothing else of the library uses these
+ * instructions unasked.  The system headers come first: their inline functions must stay at the
+ * baseline. */
 #if defined(__x86_64__)
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,8 @@
-/* vec_avx512.c - the kernels with 64-byte vectors.  The target is set here, not by compiler flags, so
- * that nothing else of the library uses these instructions unasked.  The system headers come
- * first: their inline functions must stay at the baseline. */
+/* vec_avx512.c - the kernels with 64-byte vectors.
+ *
+ * The target is set here, not by compiler flags, so that nothing else of the library uses these
+ * instructions unasked.  The system headers come first: their inline functions must stay at the
+ * baseline. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <math.h>

@@ -11,7 +11,8 @@ static void test_golden(void **state)
     (void)state;
     mcs_ctx *c = check_ctx();
     check_golden(c, "ops/layer_norm_2d_1", norm, 5e-6f, 5e-6f);
-    check_golden(c, "ops/layer_norm_2d_wide", norm, 1e-4f, 1e-5f); /* some pixels have nearly equal channels */
+    /* some pixels have nearly equal channels */
+    check_golden(c, "ops/layer_norm_2d_wide", norm, 1e-4f, 1e-5f);
     mcs_ctx_free(c);
 }
 
