@@ -72,9 +72,9 @@ $O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LDLIBS) -o $@
 
 libmcs.a: $(LIB)
-	@cp $< $@
+	@rm -f $@ && cp $< $@
 tools/%: $O/tools/%
-	@cp $< $@
+	@rm -f $@ && cp $< $@
 
 test: $(if $T,$O/tests/test_$T,$(TESTS) $(TOOLS))
 	BUILD=$(BUILD) SHOW=$(S) tests/run.sh $(if $T,$<,$(TESTS) $(wildcard tests/*_test.sh))
