@@ -47,59 +47,93 @@ static void add_tap(const depthwise_work *d, float *y, const float *x, float w, 
             y[i] += w * x[i * sw];
 }
 
-/* The common case, three taps of a row at once: stride 1 or 2, the interior of the row. */
-static void add_three(float *restrict y, const float *restrict x, const float *w, int64_t n,
-                      int64_t sw)
+/* A 3x3 kernel at n outputs whose windows lie inside the picture: all nine taps in one pass over
+ * the three input rows a, b, c.  */
+static void nine_taps(float *restrict y, const float *restrict a, const float *restrict b,
+                      const float *restrict c, const float *w, float bias, int64_t n)
 {
-    float w0 = w[0], w1 = w[1], w2 = w[2];
-    if (sw == 1)
-        for (int64_t i = 0; i < n; i++)
-            y[i] += w0 * x[i] + w1 * x[i + 1] + w2 * x[i + 2];
-    else
-        for (int64_t i = 0; i < n; i++)
-            y[i] += w0 * x[2 * i] + w1 * x[2 * i + 1] + w2 * x[2 * i + 2];
+    float w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4];
+    float w5 = w[5], w6 = w[6], w7 = w[7], w8 = w[8];
+    for (int64_t i = 0; i < n; i++)
+        y[i] = bias + ((w0 * a[i] + w1 * a[i + 1] + w2 * a[i + 2]) +
+                       (w3 * b[i] + w4 * b[i + 1] + w5 * b[i + 2]) +
+                       (w6 * c[i] + w7 * c[i + 1] + w8 * c[i + 2]));
 }
 
-static void add_row(const depthwise_work *d, float *y, const float *x, const float *w)
+/* Three taps at stride 2: nine would not leave registers for sorting even from odd. */
+static void three_taps_2(float *restrict y, const float *restrict x, const float *w, int64_t n)
+{
+    float w0 = w[0], w1 = w[1], w2 = w[2];
+    for (int64_t i = 0; i < n; i++)
+        y[i] += w0 * x[2 * i] + w1 * x[2 * i + 1] + w2 * x[2 * i + 2];
+}
+
+/* One output at the border of the picture. */
+static float border_pixel(const mcs_conv_geom *g, const float *x, const float *w, float bias,
+                          int64_t oy, int64_t ox)
+{
+    float sum = bias;
+    for (int64_t t = 0; t < g->kh * g->kw; t++) {
+        int64_t iy = oy * g->sh + t / g->kw - g->ph, ix = ox * g->sw + t % g->kw - g->pw;
+        if (iy >= 0 && iy < g->h && ix >= 0 && ix < g->w)
+            sum += w[t] * x[iy * g->w + ix];
+    }
+    return sum;
+}
+
+/* Row oy of a 3x3 kernel of stride 1 or 2 whose three input rows exist. */
+static void row_3x3(const mcs_conv_geom *g, const float *x, const float *w, float bias, int64_t oy,
+                    float *y)
+{
+    span first = span_of(g, 0), last = span_of(g, 2);
+    int64_t begin = first.ox0, end = last.ox1 > begin ? last.ox1 : begin;
+    const float *a = x + (oy * g->sh - g->ph) * g->w + first.ix;
+    if (end > begin && g->sw == 1)
+        nine_taps(y + begin, a, a + g->w, a + 2 * g->w, w, bias, end - begin);
+    if (end > begin && g->sw == 2) {
+        for (int64_t ox = begin; ox < end; ox++)
+            y[ox] = bias;
+        for (int64_t ky = 0; ky < 3; ky++)
+            three_taps_2(y + begin, a + ky * g->w, w + 3 * ky, end - begin);
+    }
+    for (int64_t ox = 0; ox < begin; ox++)
+        y[ox] = border_pixel(g, x, w, bias, oy, ox);
+    for (int64_t ox = end; ox < g->ow; ox++)
+        y[ox] = border_pixel(g, x, w, bias, oy, ox);
+}
+
+static void any_row(const depthwise_work *d, const float *x, const float *w, float bias, int64_t oy,
+                    float *y)
 {
     const mcs_conv_geom *g = d->g;
-    span first = span_of(g, 0), last = span_of(g, g->kw - 1);
-    if (g->kw == 3 && g->sw <= 2 && last.ox1 > first.ox0) {
-        add_three(y + first.ox0, x + first.ix, w, last.ox1 - first.ox0, g->sw);
-        for (int64_t kx = 0; kx < 3; kx++) { /* what of each tap lies outside the interior */
-            span s = span_of(g, kx), left = s, right = s;
-            left.ox1 = first.ox0 < s.ox1 ? first.ox0 : s.ox1;
-            right.ox0 = last.ox1 > s.ox0 ? last.ox1 : s.ox0;
-            right.ix = right.ox0 * g->sw + kx - g->pw;
-            if (left.ox1 > left.ox0)
-                add_tap(d, y, x, w[kx], left);
-            if (right.ox1 > right.ox0)
-                add_tap(d, y, x, w[kx], right);
-        }
-        return;
+    for (int64_t ox = 0; ox < g->ow; ox++)
+        y[ox] = bias;
+    for (int64_t t = 0; t < g->kh * g->kw; t++) {
+        int64_t iy = oy * g->sh + t / g->kw - g->ph;
+        span s = span_of(g, t % g->kw);
+        if (iy >= 0 && iy < g->h && s.ox1 > s.ox0)
+            add_tap(d, y, x + iy * g->w, w[t], s);
     }
-    for (int64_t kx = 0; kx < g->kw; kx++)
-        if (span_of(g, kx).ox1 > span_of(g, kx).ox0)
-            add_tap(d, y, x, w[kx], span_of(g, kx));
 }
 
 static void forward_planes(void *arg, int64_t begin, int64_t end)
 {
     const depthwise_work *d = arg;
     const mcs_conv_geom *g = d->g;
-    int64_t features = g->groups * g->feat, taps = g->kh * g->kw;
+    bool small = g->kh == 3 && g->kw == 3 && g->sw <= 2;
+    int64_t features = g->groups * g->feat;
     for (int64_t p = begin; p < end; p++) {
         int64_t f = p % features;
         const float *x = d->x + (p / features * g->groups + f / g->feat) * g->h * g->w;
+        const float *w = d->w + f * g->kh * g->kw;
+        float bias = d->bias ? d->bias[f] : 0;
         for (int64_t oy = 0; oy < g->oh; oy++) {
             float *y = d->y + (p * g->oh + oy) * g->ow;
-            for (int64_t ox = 0; ox < g->ow; ox++)
-                y[ox] = d->bias ? d->bias[f] : 0;
-            for (int64_t ky = 0; ky < g->kh; ky++) {
-                int64_t iy = oy * g->sh + ky - g->ph;
-                if (iy >= 0 && iy < g->h)
-                    add_row(d, y, x + iy * g->w, d->w + f * taps + ky * g->kw);
-            }
+            int64_t iy = oy * g->sh - g->ph;
+            if (small && iy >= 0 && iy + 3 <= g->h)
+                row_3x3(g, x, w, bias, oy, y);
+            else
+                any_row(d, x, w, bias, oy, y);
         }
     }
 }
