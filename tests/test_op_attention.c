@@ -182,6 +182,9 @@ static void test_all_keys_masked(void **state)
     mcs_tensor *y = one_head(c, in);
     check_ok(c);
     check_near(image_of(c, y, 0), mcs_zeros(c, 3, MCS_SHAPE(1, 3, 2)), 0, 0);
+    mcs_attention_opts o = { .heads = 1, .key_mask = in[4] };
+    check_near(image_of(c, mcs_attention_probs(c, in[0], in[1], &o), 0),
+               mcs_zeros(c, 3, MCS_SHAPE(1, 3, 600)), 0, 0);
     mcs_tensor *part[7] = { image_of(c, in[0], 1), image_of(c, in[1], 1), image_of(c, in[2], 1) };
     check_near(image_of(c, y, 1), one_head(c, part), 0, 0);
     assert_int_equal(mcs_backward(c, y, random_of(c, 4, 2, 3, 2)), MCS_OK);
@@ -190,6 +193,83 @@ static void test_all_keys_masked(void **state)
             float g = mcs_f32(mcs_grad(c, in[i]))[j];
             assert_true(isfinite(g) && (j >= mcs_numel(in[i]) / 2 || g == 0));
         }
+    mcs_ctx_free(c);
+}
+
+/* A grid one column wide, one query per key row. */
+static mcs_tensor *rel_line(mcs_ctx *c, mcs_tensor **in)
+{
+    return attend(c, in, 2, 0, 6, 1);
+}
+
+static void test_narrow_grid(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[] = {
+        random_of(c, 1, 1, 6, 4),  random_of(c, 2, 1, 6, 4), random_of(c, 3, 1, 6, 4), NULL, NULL,
+        random_of(c, 5, 11, 2, 0), random_of(c, 6, 1, 2, 0)
+    };
+    check_grad(c, rel_line, 7, in, 2e-3f);
+    mcs_ctx_free(c);
+}
+
+/* Relative position where the second block of keys begins beyond the middle of a grid row. */
+static void test_rel_blocks_agree_with_probs(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *q = random_of(c, 1, 1, 540, 4), *k = random_of(c, 2, 1, 540, 4);
+    mcs_tensor *v = random_of(c, 3, 1, 540, 4);
+    mcs_attention_opts o = { .heads = 1,
+                             .rel_h = check_random(c, 4, -2, 2, 2, MCS_SHAPE(53, 4)),
+                             .rel_w = check_random(c, 5, -2, 2, 2, MCS_SHAPE(39, 4)),
+                             .grid_h = 27,
+                             .grid_w = 20 };
+    mcs_tensor *p = image_of(c, mcs_attention_probs(c, q, k, &o), 0);
+    check_near(mcs_attention(c, q, k, v, &o), mcs_matmul(c, p, v), 1e-5f, 1e-6f);
+    check_ok(c);
+    mcs_ctx_free(c);
+}
+
+/* Each input's gradient is the same whether or not the others want theirs. */
+static void test_gradients_one_by_one(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[7], *all[7], *one[7];
+    static const int64_t rows[] = { 2, 2, 2, 2, 0, 5, 9 }, tokens[] = { 15, 15, 15, 15, 0, 4, 4 };
+    for (int i = 0; i < 7; i++)
+        in[i] = i == 4 ? NULL
+                       : random_of(c, 9 + (uint64_t)i, rows[i], tokens[i],
+                                   i < 3    ? 8
+                                   : i == 3 ? 15
+                                            : 0);
+    mcs_tensor *dy = random_of(c, 8, 2, 15, 8);
+    for (int i = 0; i < 7; i++)
+        all[i] = in[i] ? mcs_leaf(c, in[i]) : NULL;
+    assert_int_equal(mcs_backward(c, rel(c, all), dy), MCS_OK);
+    for (int i = 0; i < 7; i++) {
+        memcpy(one, in, sizeof one);
+        if (!in[i])
+            continue;
+        one[i] = mcs_leaf(c, in[i]);
+        assert_int_equal(mcs_backward(c, rel(c, one), dy), MCS_OK);
+        check_near(mcs_grad(c, one[i]), mcs_grad(c, all[i]), 1e-5f, 1e-6f);
+    }
+    mcs_ctx_free(c);
+}
+
+/* More images and heads than ranges: the tables' gradients are summed in copies. */
+static void test_table_gradient_of_many(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[] = {
+        random_of(c, 1, 40, 6, 4), random_of(c, 2, 40, 6, 4), random_of(c, 3, 40, 6, 4), NULL, NULL,
+        random_of(c, 5, 11, 2, 0), random_of(c, 6, 1, 2, 0)
+    };
+    check_grad(c, rel_line, 7, in, 2e-3f);
     mcs_ctx_free(c);
 }
 
@@ -304,6 +384,14 @@ static void test_refusals(void **state)
     check_fails(c, mcs_attention_packed(c, OF(2, 6), MCS_QKV_SPLIT, &o), MCS_ESHAPE,
                 "attention_packed");
     check_fails(c, mcs_attention_probs(c, OF(2, 6, 8), OF(2, 6, 6), &o), MCS_ESHAPE, "do not fit");
+    mcs_attention_opts rel_opts = {
+        .heads = 2, .rel_h = OF(3, 4), .rel_w = OF(5, 4), .grid_h = 2, .grid_w = 3
+    };
+    check_fails(c, mcs_attention(c, OF(2, 6, 8), OF(2, 5, 8), OF(2, 5, 8), &rel_opts), MCS_EINVAL,
+                "6 queries, 5 keys");
+    rel_opts.rel_h = OF(3, 4), rel_opts.rel_w = OF(20, 1);
+    check_fails(c, mcs_attention(c, OF(2, 6, 8), OF(2, 6, 8), OF(2, 6, 8), &rel_opts), MCS_ESHAPE,
+                "rel_w is (20, 1)");
     assert_null(mcs_attention(c, OF(2, 6, 8), NULL, OF(2, 6, 8), &o));
     assert_null(mcs_attention_packed(c, NULL, MCS_QKV_SPLIT, &o));
     assert_null(mcs_attention_probs(c, NULL, OF(2, 6, 8), &o));
@@ -314,11 +402,20 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),         cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_gradients),       cmocka_unit_test(test_same_input_thrice),
-        cmocka_unit_test(test_all_keys_masked), cmocka_unit_test(test_blocks_agree_with_probs),
-        cmocka_unit_test(test_threads),         cmocka_unit_test(test_memory_is_bounded),
-        cmocka_unit_test(test_memory_limits),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_same_input_thrice),
+        cmocka_unit_test(test_all_keys_masked),
+        cmocka_unit_test(test_narrow_grid),
+        cmocka_unit_test(test_rel_blocks_agree_with_probs),
+        cmocka_unit_test(test_gradients_one_by_one),
+        cmocka_unit_test(test_table_gradient_of_many),
+        cmocka_unit_test(test_blocks_agree_with_probs),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

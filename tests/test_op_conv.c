@@ -121,12 +121,14 @@ static void check_direct(mcs_ctx *c, int64_t ch, int64_t h, int64_t w, int64_t o
 {
     mcs_tensor *x = picture(c, 1, 1, ch, h, w);
     mcs_tensor *k = picture(c, 2, o, ch / p.groups, kernel, kernel);
-    mcs_tensor *y = mcs_conv2d(c, x, k, NULL, p);
+    mcs_tensor *b = vector(c, 3, o);
+    mcs_tensor *y = mcs_conv2d(c, x, k, b, p);
     check_ok(c);
     mcs_tensor *expected = mcs_new_like(c, y);
     int64_t oh = y->shape[2], ow = y->shape[3];
     for (int64_t i = 0; i < mcs_numel(y); i++)
-        mcs_f32(expected)[i] = direct(x, k, i / (oh * ow), i / ow % oh, i % ow, &p);
+        mcs_f32(expected)[i] =
+            mcs_f32(b)[i / (oh * ow)] + direct(x, k, i / (oh * ow), i / ow % oh, i % ow, &p);
     check_near(y, expected, 1e-4f, 1e-4f);
 }
 
@@ -205,6 +207,7 @@ static void test_refusals(void **state)
     check_fails(c, mcs_conv2d(c, OF(1, 2, 4, 4), OF(3, 2, 3, 3), OF(2), o), MCS_ESHAPE,
                 "bias has 2 values");
     check_fails(c, mcs_conv2d(c, OF(1, 2, 2, 4), OF(3, 2, 3, 3), NULL, o), MCS_ESHAPE, "smaller");
+    check_fails(c, mcs_conv2d(c, OF(1, 2, 4, 2), OF(3, 2, 3, 3), NULL, o), MCS_ESHAPE, "smaller");
     check_fails(c, mcs_conv2d(c, OF(1, 0, 4, 4), OF(3, 0, 3, 3), NULL, o), MCS_ESHAPE, "empty");
     check_fails(c, mcs_conv2d(c, OF(2, 4, 4), OF(3, 2, 3, 3), NULL, o), MCS_ESHAPE, "conv2d");
     check_fails(c, mcs_conv2d(c, OF(1, 2, 4, 4), OF(3, 2, 3, 3), NULL, back), MCS_EINVAL,

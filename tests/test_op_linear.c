@@ -65,6 +65,8 @@ static void test_gradients(void **state)
     check_grad(c, linear_no_bias, 2, in, 1e-3f);
     check_grad(c, linear_gelu, 3, in, 2e-3f);
     check_grad(c, linear_add, 4, in, 1e-3f);
+    inputs(c, in, 3, 1, 1); /* one feature in and out */
+    check_grad(c, linear_add, 4, in, 1e-3f);
     mcs_ctx_free(c);
 }
 
@@ -83,6 +85,20 @@ static void test_fused_equals_recorded(void **state)
     check_near(fused, recorded, 0, 0);
     check_near(linear_add(c, in), mcs_add(c, in[3], linear(c, in)), 1e-6f, 1e-6f);
     check_ok(c);
+    mcs_ctx_free(c);
+}
+
+/* The residual's gradient is the result's, in more than one range of work. */
+static void test_residual_gradient(void **state)
+{
+    (void)state;
+    mcs_ctx *c = check_ctx();
+    mcs_tensor *in[4];
+    inputs(c, in, 333, 3, 301);
+    in[3] = mcs_leaf(c, in[3]);
+    mcs_tensor *dy = check_random(c, 7, -1, 1, 3, in[3]->shape);
+    assert_int_equal(mcs_backward(c, linear_add(c, in), dy), MCS_OK);
+    check_near(mcs_grad(c, in[3]), dy, 0, 0);
     mcs_ctx_free(c);
 }
 
@@ -111,6 +127,9 @@ static void test_refusals(void **state)
     check_fails(c, mcs_linear_add(c, OF(2, 3), OF(4, 3), NULL, OF(2, 3)), MCS_ESHAPE,
                 "residual (2, 3)");
     check_fails(c, mcs_linear_add(c, OF(2, 3), OF(4, 3), NULL, OF(4)), MCS_ESHAPE, "residual (4)");
+    check_fails(c, mcs_linear_add(c, OF(2, 3), OF(4, 3), NULL, OF(1, 4)), MCS_ESHAPE,
+                "residual (1, 4)");
+    check_fails(c, mcs_linear(c, OF(2, 0), OF(4, 0), NULL), MCS_ESHAPE, "0 features");
     assert_null(mcs_linear(c, NULL, OF(2, 2), NULL));
     assert_null(mcs_linear_gelu(c, OF(2, 2), NULL, NULL));
     assert_null(mcs_linear_add(c, OF(2, 2), OF(2, 2), NULL, NULL));
@@ -124,9 +143,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),   cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_fused_equals_recorded),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_by_hand),           cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_gradients),         cmocka_unit_test(test_fused_equals_recorded),
+        cmocka_unit_test(test_residual_gradient), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
