@@ -1,0 +1,394 @@
+/* test_clip_train.c - ten AdamW steps against PyTorch, batches in parts against one pass, masks,
+ * several captions, frozen weights, refusals; the optimiser's state to a file and back. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "models/clip_train.h"
+#include "nn/optim.h"
+#include "tests/clip_tiny.h"
+#include "weights/optim_state.h"
+
+enum { B = 6, STEPS = 10 };
+
+/* The batch of make_train.py: pictures wave(100 + t), captions rolled by t. */
+typedef struct {
+    int step;
+    int64_t calls;
+} pictures;
+
+static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
+{
+    pictures *p = arg;
+    int64_t one = 3 * 18 * 18;
+    mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(count, 3, 18, 18));
+    p->calls++;
+    for (int64_t i = 0; x && i < count * one; i++) {
+        int64_t at = (first * one + i) * 7919 + (100 + p->step) * 104729;
+        mcs_f32(x)[i] = (float)(((double)(at % 2003) / 2003.0 - 0.5) * 4);
+    }
+    return x;
+}
+
+static int64_t *roll(const mcs_tensor *ids, int step)
+{
+    int64_t n = ids->shape[1], *out = malloc((size_t)(2 * B * n) * sizeof *out);
+    for (int64_t i = 0; i < 2 * B; i++) /* the second set is rolled by one more */
+        memcpy(out + i * n, mcs_i64(ids) + ((i + (i >= B) - step) % B + B) % B * n,
+               (size_t)n * sizeof *out);
+    return out;
+}
+
+typedef struct {
+    mcs_biomedclip *m;
+    mcs_params *p;
+    mcs_optim *adamw;
+    mcs_ctx *data, *c;
+    mcs_clip_batch batch;
+    pictures pictures;
+    const mcs_tensor *ids;
+} bench;
+
+static bench begin(void)
+{
+    bench t = { .m = load("clip_tiny") };
+    t.p = mcs_biomedclip_params(t.m);
+    t.adamw = mcs_adamw_new(t.p, &(mcs_adamw_opts){ 0.9f, 0.98f, 1e-6f, 0.1f });
+    t.data = mcs_ctx_new(NULL);
+    t.c = check_ctx();
+    t.ids = check_golden_tensor(t.data, "train_losses", "ids");
+    t.batch =
+        (mcs_clip_batch){ .size = B, .captions = 1, .length = t.ids->shape[1], .images = supply };
+    return t;
+}
+
+static void end(bench *t)
+{
+    mcs_optim_free(t->adamw);
+    mcs_ctx_free(t->data);
+    mcs_biomedclip_free(t->m);
+    mcs_ctx_reset(t->c);
+}
+
+static double step(bench *t, int n, const mcs_clip_step_opts *o)
+{
+    mcs_error e = { MCS_OK, "" };
+    double loss;
+    int64_t *ids = roll(t->ids, n);
+    t->pictures.step = n;
+    t->batch.ids = ids;
+    t->batch.images_arg = &t->pictures;
+    mcs_params_zero_grad(t->p);
+    if (mcs_clip_step(t->c, t->m, &t->batch, o, &loss) != MCS_OK)
+        fail_msg("%s", mcs_ctx_message(t->c));
+    mcs_grad_clip(t->p, mcs_ctx_pool(t->c), 1.0);
+    assert_int_equal(mcs_optim_step(t->adamw, mcs_ctx_pool(t->c), 2e-3, &e), MCS_OK);
+    free(ids);
+    return loss;
+}
+
+/* ||a - b|| / ||b|| */
+static double distance(const float *a, const float *b, int64_t n)
+{
+    double d = 0, s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        d += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        s += (double)b[i] * (double)b[i];
+    }
+    return sqrt(d / (s > 0 ? s : 1));
+}
+
+static void ten_steps(const char *golden_losses, mcs_clip_step_opts o, const mcs_clip_lock *lock)
+{
+    mcs_error e = { MCS_OK, "" };
+    bench t = begin();
+    const mcs_tensor *want = check_golden_tensor(t.data, "train_losses", golden_losses);
+    assert_int_equal(mcs_clip_train_lock(t.m, lock, &e), MCS_OK);
+    for (int n = 0; n < STEPS; n++) {
+        double loss = step(&t, n, &o);
+        if (fabs(loss - (double)mcs_f32(want)[n]) > 1e-5 * fabs(loss))
+            fail_msg("%s, step %d: loss %.7f, PyTorch %.7f", golden_losses, n, loss,
+                     (double)mcs_f32(want)[n]);
+    }
+    for (int i = 0; i < mcs_params_count(t.p) && strcmp(golden_losses, "dhn") == 0; i++) {
+        mcs_param_entry w = mcs_params_at(t.p, i);
+        const char *file = w.name[0] == 't' ? "train_weights1" : "train_weights2";
+        const mcs_tensor *g = check_golden_tensor(t.data, file, w.name);
+        double d = g ? distance(mcs_f32(w.tensor), mcs_f32(g), mcs_numel(g)) : 0;
+        assert_true(g || strcmp(w.name, "logit_scale") == 0);
+        if (!(d < 1e-4))
+            fail_msg("%s after ten steps: relative difference %g", w.name, d);
+    }
+    end(&t);
+}
+
+static const mcs_clip_lock scale_locked = { .scale = true };
+
+static mcs_clip_step_opts dhn(int64_t micro)
+{
+    return (mcs_clip_step_opts){ .loss = mcs_contrastive_defaults(MCS_LOSS_DHN_NCE),
+                                 .micro = micro };
+}
+
+static void test_ten_steps_whole(void **state)
+{
+    (void)state;
+    ten_steps("dhn", dhn(0), &scale_locked);
+}
+
+static void test_ten_steps_in_parts(void **state)
+{
+    (void)state;
+    ten_steps("dhn", dhn(4), &scale_locked);
+}
+
+static void test_ten_steps_learned_scale(void **state)
+{
+    (void)state;
+    mcs_clip_step_opts o = { .loss = mcs_contrastive_defaults(MCS_LOSS_INFONCE),
+                             .learn_scale = true,
+                             .micro = 1 };
+    ten_steps("info", o, &(mcs_clip_lock){ 0 });
+}
+
+static void test_ten_steps_locked(void **state)
+{
+    (void)state;
+    mcs_clip_lock l = {
+        .image = true, .image_groups = 1, .text = true, .text_layers = 1, .scale = true
+    };
+    ten_steps("lock", dhn(2), &l);
+}
+
+/* ---- Parts against the whole ---- */
+
+static float *gradients(bench *t, const mcs_clip_step_opts *o, double *loss, int64_t *n)
+{
+    int64_t *ids = roll(t->ids, 0);
+    t->batch.ids = ids;
+    t->batch.images_arg = &t->pictures;
+    mcs_params_zero_grad(t->p);
+    assert_int_equal(mcs_clip_step(t->c, t->m, &t->batch, o, loss), MCS_OK);
+    float *all = malloc((size_t)mcs_params_numel(t->p) * sizeof *all);
+    *n = 0;
+    for (int64_t i = 0; i < mcs_params_count(t->p); i++) {
+        const mcs_tensor *g = mcs_grad(t->c, mcs_params_at(t->p, i).tensor);
+        if (g)
+            memcpy(all + *n, g->data, (size_t)mcs_numel(g) * sizeof *all);
+        *n += g ? mcs_numel(g) : 0;
+    }
+    free(ids);
+    return all;
+}
+
+static void test_parts_equal_whole(void **state)
+{
+    (void)state;
+    uint8_t negatives[2 * B * B];
+    for (int i = 0; i < 2 * B * B; i++)
+        negatives[i] = i % 5 != 0;
+    bench t = begin();
+    assert_int_equal(mcs_params_train(t.p, "", true), MCS_OK);
+    for (int captions = 1; captions <= 2; captions++)
+        for (int masked = 0; masked < 2; masked++)
+            for (int micro = 1; micro < B; micro += 2) {
+                mcs_clip_step_opts o = dhn(0), parts = dhn(micro);
+                double a, b;
+                int64_t n;
+                o.learn_scale = parts.learn_scale = captions == 2;
+                t.batch.captions = captions;
+                t.batch.negatives = masked ? negatives : NULL;
+                float *whole = gradients(&t, &o, &a, &n);
+                t.pictures.calls = 0;
+                float *sum = gradients(&t, &parts, &b, &n);
+                assert_int_equal(t.pictures.calls, 2 * ((B + micro - 1) / micro));
+                double d = distance(sum, whole, n);
+                if (!(d < 1e-5) || !(fabs(a - b) < 1e-6))
+                    fail_msg("micro %d: gradients differ by %g, losses by %g", micro, d, a - b);
+                free(whole);
+                free(sum);
+            }
+    end(&t);
+}
+
+/* The mask and the second set of captions reach the loss. */
+static void test_masks_and_sets_matter(void **state)
+{
+    (void)state;
+    uint8_t negatives[2 * B * B];
+    memset(negatives, 1, sizeof negatives);
+    negatives[B * B + 1] = 0;
+    bench t = begin();
+    mcs_clip_step_opts o = dhn(0);
+    double one, two, masked;
+    int64_t n;
+    assert_int_equal(mcs_params_train(t.p, "", true), MCS_OK);
+    free(gradients(&t, &o, &one, &n));
+    t.batch.captions = 2;
+    free(gradients(&t, &o, &two, &n));
+    t.batch.negatives = negatives;
+    free(gradients(&t, &o, &masked, &n));
+    assert_true(fabs(one - two) > 1e-4 && fabs(two - masked) > 1e-4);
+    end(&t);
+}
+
+static bool trained(const bench *t, const char *name)
+{
+    return mcs_params_find(t->p, name)->node != NULL;
+}
+
+static void test_lock(void **state)
+{
+    (void)state;
+    mcs_error e = { MCS_OK, "" };
+    bench t = begin();
+    mcs_clip_lock l = { .image = true, .text = true };
+    assert_int_equal(mcs_clip_train_lock(t.m, &l, &e), MCS_OK);
+    assert_false(trained(&t, "visual.trunk.norm.weight"));
+    assert_true(trained(&t, "visual.head.proj.weight"));
+    assert_true(trained(&t, "text.proj.0.weight"));
+    assert_true(trained(&t, "text.transformer.embeddings.LayerNorm.weight"));
+    assert_false(trained(&t, "text.transformer.encoder.layer.1.output.dense.weight"));
+    assert_true(trained(&t, "logit_scale"));
+    l = (mcs_clip_lock){ .image = true,
+                         .image_groups = 2,
+                         .text = true,
+                         .text_layers = 2,
+                         .text_norms = true,
+                         .scale = true };
+    assert_int_equal(mcs_clip_train_lock(t.m, &l, &e), MCS_OK);
+    assert_true(trained(&t, "visual.trunk.blocks.0.norm1.weight"));
+    assert_false(trained(&t, "visual.trunk.cls_token"));
+    assert_false(trained(&t, "text.transformer.embeddings.LayerNorm.weight"));
+    assert_true(trained(&t, "text.transformer.encoder.layer.0.output.dense.weight"));
+    assert_false(trained(&t, "logit_scale"));
+    l.image_groups = -1;
+    assert_int_equal(mcs_clip_train_lock(t.m, &l, &e), MCS_EINVAL);
+    end(&t);
+}
+
+static mcs_tensor *no_pictures(mcs_ctx *c, void *arg, int64_t first, int64_t count)
+{
+    (void)c, (void)arg, (void)first, (void)count;
+    return NULL;
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    bench t = begin();
+    double loss;
+    mcs_clip_step_opts o = dhn(0);
+    t.batch.ids = mcs_i64(t.ids);
+    t.batch.size = 1;
+    assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &loss), MCS_EINVAL);
+    assert_non_null(strstr(mcs_ctx_message(t.c), "at least 2"));
+    t.batch.size = B;
+    t.batch.images = no_pictures;
+    assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &loss), MCS_EINVAL);
+    o.micro = 2;
+    assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &loss), MCS_EINVAL);
+    t.batch.images = supply;
+    t.batch.images_arg = &t.pictures;
+    mcs_f32(mcs_params_find(t.p, "visual.head.proj.weight"))[3] = NAN;
+    for (o.micro = 0; o.micro < 4; o.micro += 3) {
+        assert_int_equal(mcs_params_train(t.p, "", true), MCS_OK);
+        assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &loss), MCS_ENUMERIC);
+        assert_true(isnan(loss));
+        assert_true(mcs_grad_norm(t.p, NULL) == 0);
+    }
+    end(&t);
+}
+
+/* ---- State to a file and back: the same bits as without interruption ---- */
+
+static void test_state_round_trip(void **state)
+{
+    (void)state;
+    const char *path = "build/test_optim_state.safetensors";
+    const char *meta[] = { "epoch", "3", NULL };
+    mcs_error e = { MCS_OK, "" };
+    mcs_clip_step_opts o = dhn(4);
+    bench a = begin(), b = begin();
+    assert_int_equal(mcs_clip_train_lock(a.m, &(mcs_clip_lock){ .image = true, .scale = true }, &e),
+                     MCS_OK);
+    for (int n = 0; n < 3; n++)
+        step(&a, n, &o);
+    assert_int_equal(mcs_optim_save(a.adamw, a.p, path, meta, &e), MCS_OK);
+    for (int64_t i = 0; i < mcs_params_count(a.p); i++)
+        memcpy(mcs_params_at(b.p, i).tensor->data, mcs_params_at(a.p, i).tensor->data,
+               (size_t)mcs_numel(mcs_params_at(a.p, i).tensor) * sizeof(float));
+    mcs_checkpoint *k = mcs_checkpoint_open(path, &e);
+    assert_non_null(k);
+    assert_string_equal(mcs_checkpoint_meta(k, "epoch"), "3");
+    assert_int_equal(mcs_optim_load(b.adamw, b.p, k, &e), MCS_OK);
+    mcs_checkpoint_close(k);
+    assert_int_equal(mcs_optim_steps(b.adamw), 3);
+    assert_int_equal(mcs_clip_train_lock(b.m, &(mcs_clip_lock){ .image = true, .scale = true }, &e),
+                     MCS_OK);
+    for (int n = 3; n < 5; n++) {
+        double x = step(&a, n, &o), y = step(&b, n, &o);
+        assert_true(x == y);
+    }
+    for (int64_t i = 0; i < mcs_params_count(a.p); i++)
+        assert_memory_equal(mcs_params_at(b.p, i).tensor->data, mcs_params_at(a.p, i).tensor->data,
+                            (size_t)mcs_numel(mcs_params_at(a.p, i).tensor) * sizeof(float));
+    unlink(path);
+    end(&a);
+    end(&b);
+}
+
+static void test_state_refusals(void **state)
+{
+    (void)state;
+    mcs_error e = { MCS_OK, "" };
+    bench t = begin();
+    mcs_checkpoint *k = mcs_checkpoint_open("tests/golden/clip_tiny.safetensors", &e);
+    assert_int_equal(mcs_optim_load(t.adamw, t.p, k, &e), MCS_ENOTFOUND);
+    assert_non_null(strstr(e.message, "not the state of an optimiser"));
+    mcs_checkpoint_close(k);
+    const char *path = "build/test_optim_state2.safetensors",
+               *meta[] = { "mcs.optim.steps", "1", NULL };
+    float x[4] = { 0 };
+    mcs_save_entry one = { "exp_avg.logit_scale", MCS_ST_F32, 1, { 4 }, x, MCS_F32 };
+    const struct {
+        const char *name;
+        int ndim;
+        float value;
+        mcs_status want;
+    } cases[] = {
+        { "exp_avg.logit_scale", 1, 0, MCS_ESHAPE },
+        { "exp_avg.logit_scale", 0, 0, MCS_EFORMAT },
+        { "exp_avg.logit_scale", 0, NAN, MCS_ENUMERIC },
+        { "exp_avg.nothing", 0, 0, MCS_ENOTFOUND },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        e = (mcs_error){ MCS_OK, "" };
+        one.name = cases[i].name;
+        one.ndim = cases[i].ndim;
+        x[0] = cases[i].value;
+        assert_int_equal(mcs_safetensors_write(path, 1, &one, meta, &e), MCS_OK);
+        k = mcs_checkpoint_open(path, &e);
+        assert_int_equal(mcs_optim_load(t.adamw, t.p, k, &e), cases[i].want);
+        mcs_checkpoint_close(k);
+    }
+    unlink(path);
+    end(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ten_steps_whole),
+        cmocka_unit_test(test_ten_steps_in_parts),
+        cmocka_unit_test(test_ten_steps_learned_scale),
+        cmocka_unit_test(test_ten_steps_locked),
+        cmocka_unit_test(test_parts_equal_whole),
+        cmocka_unit_test(test_masks_and_sets_matter),
+        cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_state_round_trip),
+        cmocka_unit_test(test_state_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
