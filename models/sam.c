@@ -100,9 +100,16 @@ int mcs_sam_grid(const mcs_sam *m)
     return m->grid;
 }
 
+bool mcs_sam_ok(mcs_ctx *c, const mcs_sam *m)
+{
+    if (!m)
+        mcs_fail(c, MCS_EINVAL, "sam: the model is NULL (see the error of its loading)");
+    return m && mcs_ctx_status(c) == MCS_OK;
+}
+
 mcs_tensor *mcs_sam_encode(mcs_ctx *c, const mcs_sam *m, const mcs_tensor *image)
 {
-    if (!image)
+    if (!image || !mcs_sam_ok(c, m))
         return NULL;
     int64_t side = m->cfg.image;
     char shape[96];
@@ -197,7 +204,7 @@ mcs_sam_masks mcs_sam_decode(mcs_ctx *c, const mcs_sam *m, const mcs_tensor *emb
                              const mcs_sam_prompts *p, bool multimask)
 {
     const mcs_sam_masks none = { NULL, NULL };
-    if (!embedding || !prompts_ok(c, m, embedding, p))
+    if (!embedding || !mcs_sam_ok(c, m) || !prompts_ok(c, m, embedding, p))
         return none;
     int64_t g = m->grid, side = 4 * g, n = p->count;
     mcs_tensor *tokens = mcs_reshape(c, embedding, 3, MCS_SHAPE(-1, m->cfg.decoder.dim, g * g));

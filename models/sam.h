@@ -16,7 +16,8 @@
  *     mcs_tensor *logits = mcs_sam_resize(c, sam, m.logits, width, height);
  *     mcs_tensor *mask = mcs_sam_threshold(c, logits);
  *
- * A loaded model is const: contexts may share it.  Everything is differentiable with respect to
+ * A loaded model is const: contexts may share it.  A NULL model is MCS_EINVAL in the context, so that
+ * a program may check once, at its end.  Everything is differentiable with respect to
  * weights, image, embedding and mask prompt; coordinates are constants. */
 #ifndef MCS_SAM_H
 #define MCS_SAM_H

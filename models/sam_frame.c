@@ -42,6 +42,8 @@ static void scale_minmax(float *x, const mcs_geometry *g)
 mcs_tensor *mcs_sam_image(mcs_ctx *c, const mcs_sam *m, const uint8_t *rgb, int width, int height)
 {
     static const float zeros[3] = { 0, 0, 0 }, ones[3] = { 1, 1, 1 };
+    if (!mcs_sam_ok(c, m))
+        return NULL;
     if (width < 1 || height < 1)
         return mcs_fail(c, MCS_EINVAL, "sam: picture of %d x %d pixels", width, height);
     int side = m->cfg.image;
@@ -91,7 +93,7 @@ static mcs_tensor *resize_one(mcs_ctx *c, const mcs_sam *m, const mcs_tensor *x,
 mcs_tensor *mcs_sam_resize(mcs_ctx *c, const mcs_sam *m, const mcs_tensor *logits, int width,
                            int height)
 {
-    if (!logits)
+    if (!logits || !mcs_sam_ok(c, m))
         return NULL;
     if (logits->ndim != 4 || logits->shape[0] < 1 || width < 1 || height < 1)
         return mcs_fail(c, MCS_ESHAPE, "sam: expected logits (B,M,h,w) and a size, got %d x %d",

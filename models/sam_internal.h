@@ -62,6 +62,9 @@ struct mcs_sam {
     mcs_sam_decoder *decoder;
 };
 
+/* False after mcs_fail() for a NULL model (a load whose error was not looked at yet). */
+bool mcs_sam_ok(mcs_ctx *c, const mcs_sam *m);
+
 /* ---- sam_config.c ---- */
 /* MCS_EINVAL: the first field out of range. */
 mcs_status mcs_sam_config_check(const mcs_sam_config *cfg, mcs_error *e) MCS_MUST_CHECK;

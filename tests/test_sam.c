@@ -299,6 +299,10 @@ static void refusals(void **state)
     check_fails(c, mcs_sam_resize(c, m, mcs_zeros(c, 4, fit), 0, 5), MCS_ESHAPE, "0 x 5");
     assert_null(mcs_sam_resize(c, m, NULL, 3, 3));
     assert_null(mcs_sam_threshold(c, NULL));
+    check_fails(c, mcs_sam_encode(c, NULL, mcs_zeros(c, 4, fit)), MCS_EINVAL, "model is NULL");
+    check_fails(c, mcs_sam_decode(c, NULL, mcs_zeros(c, 4, fit), &p, false).iou, MCS_EINVAL,
+                "model is NULL");
+    check_fails(c, mcs_sam_image(c, NULL, (const uint8_t *)"", 1, 1), MCS_EINVAL, "model is NULL");
     mcs_ctx_free(c);
 
     mcs_sam_free(m);
