@@ -20,17 +20,41 @@ float *iw_floats(mcs_checkpoint *k, const mcs_stored *t, mcs_error *e)
 
 /* ---- verify ---- */
 
-/* sam_vit_b_01ec64.pth: the hexadecimal digits before the extension; 0: none. */
-static size_t hash_in_name(const char *path, const char **hex)
+/* Published files (weights/README.md).  The digits in SAM's names are the beginning of the MD5. */
+static const struct {
+    const char *file, *what, *sha256;
+    bool named; /* the name promises these very bytes */
+} published[] = {
+    { "sam_vit_b_01ec64.pth", "SAM vit_b as published",
+      "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", true },
+    { "sam_vit_l_0b3195.pth", "SAM vit_l as published",
+      "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", true },
+    { "sam_vit_h_4b8939.pth", "SAM vit_h as published",
+      "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", true },
+    { "mobile_sam.pt", "MobileSAM as published",
+      "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f", false },
+    { "medsam_vit_b.pth", "MedSAM as published",
+      "34b34b78c1d18cb8c6bf84cf9c00e135d6d6c965699f3c0e31ef1bc9dcb5be74", false },
+    { "lite_medsam.pth", "LiteMedSAM as published",
+      "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76", false },
+    { "open_clip_pytorch_model.bin", "BiomedCLIP as published",
+      "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be", false },
+    { "open_clip_pytorch_model.bin", "BiomedCLIP as first published (replaced by its authors)",
+      "8792dba76fc3a96544a87bb0f76c82167b4ba509d57c08b98b9c9266f764598b", false },
+};
+
+/* What the file is by its hash; the hash its name promises, if any, into *want. */
+static const char *known_file(const char *path, const char *hex, const char **want)
 {
-    const char *base = strrchr(path, '/');
+    const char *base = strrchr(path, '/'), *what = NULL;
     base = base ? base + 1 : path;
-    const char *bar = strrchr(base, '_'), *dot = strrchr(base, '.');
-    if (strncmp(base, "sam_vit_", 8) != 0 || !bar || !dot || dot < bar + 7 ||
-        strspn(bar + 1, "0123456789abcdef") != (size_t)(dot - bar - 1))
-        return 0;
-    *hex = bar + 1;
-    return (size_t)(dot - bar - 1);
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        if (!strcmp(published[i].sha256, hex))
+            what = published[i].what;
+        if (published[i].named && !strcmp(published[i].file, base) && !*want)
+            *want = published[i].sha256;
+    }
+    return what;
 }
 
 static int check_hash(cli *t, const iw_opts *o, const char *path)
@@ -38,18 +62,18 @@ static int check_hash(cli *t, const iw_opts *o, const char *path)
     char hex[65];
     mcs_error e = { 0 };
     const char *want = o->sha256;
-    size_t n = want ? strlen(want) : hash_in_name(path, &want);
-    if (want && (n < 6 || n > 64 || strspn(want, "0123456789abcdefABCDEF") < n))
+    if (want &&
+        (strlen(want) < 6 || strlen(want) > 64 || want[strspn(want, "0123456789abcdefABCDEF")]))
         return cli_error(t, CLI_BAD_USAGE, "--sha256: 6 to 64 hexadecimal digits, not '%s'", want);
     if (cli_sha256_file(path, hex, &e) != MCS_OK)
         return cli_die(t, &e, false);
+    const char *what = known_file(path, hex, &want);
     iw_print(path);
-    printf(": sha256 %s\n", hex);
-    if (want && strncasecmp(hex, want, n) != 0)
+    printf(": sha256 %s%s%s\n", hex, what ? ", " : "", what ? what : "");
+    if (want && strncasecmp(hex, want, strlen(want)) != 0)
         return cli_error(t, CLI_MISMATCH,
-                         "%s: SHA-256 is %s, should begin with %.*s: fetch the "
-                         "file again",
-                         path, hex, (int)n, want);
+                         "%s: SHA-256 is %s, should begin with %s: fetch the file again", path, hex,
+                         want);
     return CLI_DONE;
 }
 

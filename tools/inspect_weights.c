@@ -11,9 +11,8 @@ static const cli_option options[] = {
 
     { .kind = CLI_SECTION, .help = "verify" },
     { CLI_TEXT, "sha256", 0, AT(sha256), "HEX", 0, 0,
-      "the file's SHA-256, or how it begins; for names like sam_vit_b_01ec64.pth it is taken from "
-      "the name",
-      NULL, 0 },
+      "the file's SHA-256, or how it begins; that of a published SAM is known by its name", NULL,
+      0 },
     { CLI_FLAG, "allow-nan", 0, AT(allow_nan), NULL, 0, 0, "NaN and infinity are no failure", NULL,
       0 },
 
