@@ -29,6 +29,32 @@ typedef struct {
 
 void mcs_gemm(mcs_ctx *c, const mcs_gemm_args *g);
 
+/* Arguments of a plain product C = A B + beta C, to be completed with batch or epilogue:
+ * nn: as stored; nt: B is stored (n,k); tn: A is stored (k,m). */
+static inline mcs_gemm_args mcs_gemm_nn(int64_t m, int64_t n, int64_t k, const float *a,
+                                        int64_t lda, const float *b, int64_t ldb, float beta,
+                                        float *c, int64_t ldc)
+{
+    return (mcs_gemm_args){ .m = m, .n = n, .k = k, .alpha = 1, .beta = beta, .a = a, .b = b,
+                            .c = c, .lda = lda, .ldb = ldb, .ldc = ldc };
+}
+static inline mcs_gemm_args mcs_gemm_nt(int64_t m, int64_t n, int64_t k, const float *a,
+                                        int64_t lda, const float *b, int64_t ldb, float beta,
+                                        float *c, int64_t ldc)
+{
+    mcs_gemm_args g = mcs_gemm_nn(m, n, k, a, lda, b, ldb, beta, c, ldc);
+    g.trans_b = true;
+    return g;
+}
+static inline mcs_gemm_args mcs_gemm_tn(int64_t m, int64_t n, int64_t k, const float *a,
+                                        int64_t lda, const float *b, int64_t ldb, float beta,
+                                        float *c, int64_t ldc)
+{
+    mcs_gemm_args g = mcs_gemm_nn(m, n, k, a, lda, b, ldb, beta, c, ldc);
+    g.trans_a = true;
+    return g;
+}
+
 /* One product on the calling thread, for bodies of mcs_parallel_for.  No epilogue, no batch. */
 void mcs_gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
                      const float *a, int64_t lda, const float *b, int64_t ldb, float beta,

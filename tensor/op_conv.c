@@ -97,21 +97,15 @@ static void pointwise_forward(mcs_ctx *c, const mcs_conv_geom *g, const float *x
                               const float *bias, float *y)
 {
     int64_t p = mcs_conv_pixels(g);
-    for (int64_t i = 0; i < g->groups; i++)
-        mcs_gemm(c, &(mcs_gemm_args){ .m = g->feat,
-                                      .n = p,
-                                      .k = g->ch,
-                                      .alpha = 1,
-                                      .batch = g->n,
-                                      .a = w + i * g->feat * g->ch,
-                                      .lda = g->ch,
-                                      .b = x + i * g->ch * p,
-                                      .ldb = p,
-                                      .stride_b = g->groups * g->ch * p,
-                                      .c = y + i * g->feat * p,
-                                      .ldc = p,
-                                      .stride_c = g->groups * g->feat * p,
-                                      .row_bias = bias ? bias + i * g->feat : NULL });
+    for (int64_t i = 0; i < g->groups; i++) {
+        mcs_gemm_args a = mcs_gemm_nn(g->feat, p, g->ch, w + i * g->feat * g->ch, g->ch,
+                                      x + i * g->ch * p, p, 0, y + i * g->feat * p, p);
+        a.batch = g->n;
+        a.stride_b = g->groups * g->ch * p;
+        a.stride_c = g->groups * g->feat * p;
+        a.row_bias = bias ? bias + i * g->feat : NULL;
+        mcs_gemm(c, &a);
+    }
 }
 
 /* One image and group: x (ch,h,w) -> y (feat, pixels). */
@@ -122,17 +116,9 @@ static void columns_forward(mcs_ctx *c, const mcs_conv_geom *g, const float *x, 
     for (int64_t p0 = 0; p0 < p; p0 += block) {
         int64_t count = p - p0 < block ? p - p0 : block;
         mcs_im2col(c, g, x, p0, count, col);
-        mcs_gemm(c, &(mcs_gemm_args){ .m = g->feat,
-                                      .n = count,
-                                      .k = taps,
-                                      .alpha = 1,
-                                      .a = w,
-                                      .lda = taps,
-                                      .b = col,
-                                      .ldb = count,
-                                      .c = y + p0,
-                                      .ldc = p,
-                                      .row_bias = bias });
+        mcs_gemm_args a = mcs_gemm_nn(g->feat, count, taps, w, taps, col, count, 0, y + p0, p);
+        a.row_bias = bias;
+        mcs_gemm(c, &a);
     }
 }
 
@@ -201,35 +187,17 @@ static void pointwise_backward(mcs_ctx *c, const mcs_conv_geom *g, const float *
     int64_t p = mcs_conv_pixels(g), sx = g->groups * g->ch * p, sy = g->groups * g->feat * p;
     for (int64_t i = 0; i < g->groups; i++) {
         int64_t wi = i * g->feat * g->ch, xi = i * g->ch * p, yi = i * g->feat * p;
-        if (dx)
-            mcs_gemm(c, &(mcs_gemm_args){ .m = g->ch,
-                                          .n = p,
-                                          .k = g->feat,
-                                          .alpha = 1,
-                                          .beta = 1,
-                                          .trans_a = true,
-                                          .a = w + wi,
-                                          .lda = g->ch,
-                                          .b = dy + yi,
-                                          .ldb = p,
-                                          .stride_b = sy,
-                                          .c = dx + xi,
-                                          .ldc = p,
-                                          .stride_c = sx,
-                                          .batch = g->n });
-        for (int64_t n = 0; dw && n < g->n; n++)
-            mcs_gemm(c, &(mcs_gemm_args){ .m = g->feat,
-                                          .n = g->ch,
-                                          .k = p,
-                                          .alpha = 1,
-                                          .beta = 1,
-                                          .trans_b = true,
-                                          .a = dy + n * sy + yi,
-                                          .lda = p,
-                                          .b = x + n * sx + xi,
-                                          .ldb = p,
-                                          .c = dw + wi,
-                                          .ldc = g->ch });
+        if (dx) {
+            mcs_gemm_args a =
+                mcs_gemm_tn(g->ch, p, g->feat, w + wi, g->ch, dy + yi, p, 1, dx + xi, p);
+            a.batch = g->n, a.stride_b = sy, a.stride_c = sx;
+            mcs_gemm(c, &a);
+        }
+        for (int64_t n = 0; dw && n < g->n; n++) {
+            mcs_gemm_args a = mcs_gemm_nt(g->feat, g->ch, p, dy + n * sy + yi, p, x + n * sx + xi,
+                                          p, 1, dw + wi, g->ch);
+            mcs_gemm(c, &a);
+        }
     }
 }
 
@@ -240,33 +208,15 @@ static void columns_backward(mcs_ctx *c, const mcs_conv_geom *g, const float *x,
     int64_t p = mcs_conv_pixels(g), taps = mcs_conv_taps(g), block = mcs_conv_block(g);
     for (int64_t p0 = 0; p0 < p; p0 += block) {
         int64_t count = p - p0 < block ? p - p0 : block;
+        mcs_gemm_args a;
         if (dw) {
             mcs_im2col(c, g, x, p0, count, col);
-            mcs_gemm(c, &(mcs_gemm_args){ .m = g->feat,
-                                          .n = taps,
-                                          .k = count,
-                                          .alpha = 1,
-                                          .beta = 1,
-                                          .trans_b = true,
-                                          .a = dy + p0,
-                                          .lda = p,
-                                          .b = col,
-                                          .ldb = count,
-                                          .c = dw,
-                                          .ldc = taps });
+            a = mcs_gemm_nt(g->feat, taps, count, dy + p0, p, col, count, 1, dw, taps);
+            mcs_gemm(c, &a);
         }
         if (dx) {
-            mcs_gemm(c, &(mcs_gemm_args){ .m = taps,
-                                          .n = count,
-                                          .k = g->feat,
-                                          .alpha = 1,
-                                          .trans_a = true,
-                                          .a = w,
-                                          .lda = taps,
-                                          .b = dy + p0,
-                                          .ldb = p,
-                                          .c = col,
-                                          .ldc = count });
+            a = mcs_gemm_tn(taps, count, g->feat, w, taps, dy + p0, p, 0, col, count);
+            mcs_gemm(c, &a);
             mcs_col2im(c, g, col, p0, count, dx);
         }
     }

@@ -97,17 +97,9 @@ static void transpose_forward(mcs_ctx *c, const columns *k, const float *x, cons
 {
     for (int64_t p0 = 0; p0 < k->pixels; p0 += k->block) {
         int64_t count = k->pixels - p0 < k->block ? k->pixels - p0 : k->block;
-        mcs_gemm(c, &(mcs_gemm_args){ .m = k->taps,
-                                      .n = count,
-                                      .k = k->g->feat,
-                                      .alpha = 1,
-                                      .trans_a = true,
-                                      .a = w,
-                                      .lda = k->taps,
-                                      .b = x + p0,
-                                      .ldb = k->pixels,
-                                      .c = k->col,
-                                      .ldc = count });
+        mcs_gemm_args a = mcs_gemm_tn(k->taps, count, k->g->feat, w, k->taps, x + p0, k->pixels, 0,
+                                      k->col, count);
+        mcs_gemm(c, &a);
         mcs_col2im(c, k->g, k->col, p0, count, y);
     }
 }
@@ -118,32 +110,16 @@ static void transpose_backward(mcs_ctx *c, const columns *k, const float *x, con
     int64_t feat = k->g->feat;
     for (int64_t p0 = 0; p0 < k->pixels; p0 += k->block) {
         int64_t count = k->pixels - p0 < k->block ? k->pixels - p0 : k->block;
+        mcs_gemm_args a;
         mcs_im2col(c, k->g, dy, p0, count, k->col);
-        if (dx)
-            mcs_gemm(c, &(mcs_gemm_args){ .m = feat,
-                                          .n = count,
-                                          .k = k->taps,
-                                          .alpha = 1,
-                                          .beta = 1,
-                                          .a = w,
-                                          .lda = k->taps,
-                                          .b = k->col,
-                                          .ldb = count,
-                                          .c = dx + p0,
-                                          .ldc = k->pixels });
-        if (dw)
-            mcs_gemm(c, &(mcs_gemm_args){ .m = feat,
-                                          .n = k->taps,
-                                          .k = count,
-                                          .alpha = 1,
-                                          .beta = 1,
-                                          .trans_b = true,
-                                          .a = x + p0,
-                                          .lda = k->pixels,
-                                          .b = k->col,
-                                          .ldb = count,
-                                          .c = dw,
-                                          .ldc = k->taps });
+        if (dx) {
+            a = mcs_gemm_nn(feat, count, k->taps, w, k->taps, k->col, count, 1, dx + p0, k->pixels);
+            mcs_gemm(c, &a);
+        }
+        if (dw) {
+            a = mcs_gemm_nt(feat, k->taps, count, x + p0, k->pixels, k->col, count, 1, dw, k->taps);
+            mcs_gemm(c, &a);
+        }
     }
 }
 

@@ -74,32 +74,15 @@ static void linear_backward(mcs_ctx *c, mcs_node *node)
         return;
     float *dx = mcs_grad_buf(c, x), *dw = mcs_grad_buf(c, w);
     float *db = mcs_grad_buf(c, node->in[IN_BIAS]);
-    if (dx)
-        mcs_gemm(c, &(mcs_gemm_args){ .m = m,
-                                      .n = k,
-                                      .k = n,
-                                      .alpha = 1,
-                                      .beta = 1,
-                                      .a = node->grad,
-                                      .lda = n,
-                                      .b = mcs_f32(w),
-                                      .ldb = k,
-                                      .c = dx,
-                                      .ldc = k,
-                                      .weight = w });
-    if (dw)
-        mcs_gemm(c, &(mcs_gemm_args){ .m = n,
-                                      .n = k,
-                                      .k = m,
-                                      .alpha = 1,
-                                      .beta = 1,
-                                      .trans_a = true,
-                                      .a = node->grad,
-                                      .lda = n,
-                                      .b = mcs_f32(x),
-                                      .ldb = k,
-                                      .c = dw,
-                                      .ldc = k });
+    if (dx) {
+        mcs_gemm_args g = mcs_gemm_nn(m, k, n, node->grad, n, mcs_f32(w), k, 1, dx, k);
+        g.weight = w;
+        mcs_gemm(c, &g);
+    }
+    if (dw) {
+        mcs_gemm_args g = mcs_gemm_tn(n, k, m, node->grad, n, mcs_f32(x), k, 1, dw, k);
+        mcs_gemm(c, &g);
+    }
     if (db) {
         column_sums s = { node->grad, db, m, n };
         mcs_parallel_for(c, n, COLUMNS, add_columns, &s);
@@ -126,19 +109,10 @@ static mcs_tensor *linear_forward(mcs_ctx *c, const mcs_tensor *x, const mcs_ten
     if (!y)
         return NULL;
     int64_t n = w->shape[0], k = w->shape[1];
-    mcs_gemm_args g = { .m = n ? mcs_numel(y) / n : 0,
-                        .n = n,
-                        .k = k,
-                        .trans_b = true,
-                        .alpha = 1,
-                        .a = mcs_f32(x),
-                        .lda = k,
-                        .b = mcs_f32(w),
-                        .ldb = k,
-                        .c = mcs_f32(y),
-                        .ldc = n,
-                        .weight = w,
-                        .act = act };
+    mcs_gemm_args g =
+        mcs_gemm_nt(n ? mcs_numel(y) / n : 0, n, k, mcs_f32(x), k, mcs_f32(w), k, 0, mcs_f32(y), n);
+    g.weight = w;
+    g.act = act;
     g.bias = bias ? mcs_f32(bias) : NULL;
     g.residual = residual ? mcs_f32(residual) : NULL;
     mcs_gemm(c, &g);

@@ -54,19 +54,20 @@ static product_dims dims_of(const mcs_tensor *a, const mcs_tensor *b, bool trans
     return d;
 }
 
-/* mcs_gemm, but a batch of products into one C is added up in order. */
-static void gemm_into(mcs_ctx *c, mcs_gemm_args g)
+/* A batch of products at these strides; if they share one C, they are added up in order. */
+static void gemm_into(mcs_ctx *c, mcs_gemm_args g, int64_t batch, int64_t stride_a,
+                      int64_t stride_b, int64_t stride_c)
 {
-    if (g.stride_c) {
+    if (stride_c) {
+        g.batch = batch;
+        g.stride_a = stride_a, g.stride_b = stride_b, g.stride_c = stride_c;
         mcs_gemm(c, &g);
         return;
     }
-    int64_t batch = g.batch;
-    g.batch = 1;
     for (int64_t i = 0; i < batch; i++) {
         mcs_gemm(c, &g);
-        g.a += g.stride_a;
-        g.b += g.stride_b;
+        g.a += stride_a;
+        g.b += stride_b;
     }
 }
 
@@ -77,32 +78,21 @@ static void product_backward(mcs_ctx *c, mcs_node *n, bool trans_b)
     if (mcs_numel(n->out) == 0)
         return;
     float *da = mcs_grad_buf(c, a), *db = mcs_grad_buf(c, b);
-    mcs_gemm_args dy = {
-        .alpha = 1, .beta = 1, .batch = d.batch, .a = n->grad, .lda = d.n, .stride_a = d.m * d.n
-    };
+    const float *dy = n->grad, *av = mcs_f32(a), *bv = mcs_f32(b);
+    int64_t stride_y = d.m * d.n;
+    mcs_gemm_args g;
     if (da) {
-        mcs_gemm_args g = dy;
-        g.m = d.m, g.n = d.k, g.k = d.n;
-        g.b = mcs_f32(b), g.ldb = trans_b ? d.k : d.n, g.stride_b = d.stride_b;
-        g.trans_b = !trans_b;
-        g.c = da, g.ldc = d.k, g.stride_c = d.stride_a;
-        gemm_into(c, g);
+        g = trans_b ? mcs_gemm_nn(d.m, d.k, d.n, dy, d.n, bv, d.k, 1, da, d.k)
+                    : mcs_gemm_nt(d.m, d.k, d.n, dy, d.n, bv, d.n, 1, da, d.k);
+        gemm_into(c, g, d.batch, stride_y, d.stride_b, d.stride_a);
     }
-    if (!db)
-        return;
-    mcs_gemm_args g = dy;
-    g.trans_a = true;
-    g.k = d.m;
-    g.c = db, g.stride_c = d.stride_b;
-    if (trans_b) {
-        g.m = d.n, g.n = g.ldc = d.k;
-        g.b = mcs_f32(a), g.ldb = d.k, g.stride_b = d.stride_a;
-    } else {
-        g.m = d.k, g.n = g.ldc = d.n;
-        g.b = g.a, g.ldb = d.n, g.stride_b = g.stride_a;
-        g.a = mcs_f32(a), g.lda = d.k, g.stride_a = d.stride_a;
+    if (db && trans_b) {
+        g = mcs_gemm_tn(d.n, d.k, d.m, dy, d.n, av, d.k, 1, db, d.k);
+        gemm_into(c, g, d.batch, stride_y, d.stride_a, d.stride_b);
+    } else if (db) {
+        g = mcs_gemm_tn(d.k, d.n, d.m, av, d.k, dy, d.n, 1, db, d.n);
+        gemm_into(c, g, d.batch, d.stride_a, stride_y, d.stride_b);
     }
-    gemm_into(c, g);
 }
 
 static void matmul_backward(mcs_ctx *c, mcs_node *n)
@@ -133,21 +123,12 @@ static mcs_tensor *product(mcs_ctx *c, const mcs_op *op, const mcs_tensor *a, co
     if (!y)
         return NULL;
     product_dims d = dims_of(a, b, trans_b);
-    mcs_gemm_args g = { .m = d.m,
-                        .n = d.n,
-                        .k = d.k,
-                        .alpha = 1,
-                        .trans_b = trans_b,
-                        .a = mcs_f32(a),
-                        .lda = d.k,
-                        .stride_a = d.stride_a,
-                        .b = mcs_f32(b),
-                        .ldb = trans_b ? d.k : d.n,
-                        .stride_b = d.stride_b,
-                        .c = mcs_f32(y),
-                        .ldc = d.n,
-                        .stride_c = d.m * d.n,
-                        .batch = d.batch };
+    const float *av = mcs_f32(a), *bv = mcs_f32(b);
+    float *yv = mcs_f32(y);
+    mcs_gemm_args g = trans_b ? mcs_gemm_nt(d.m, d.n, d.k, av, d.k, bv, d.k, 0, yv, d.n)
+                              : mcs_gemm_nn(d.m, d.n, d.k, av, d.k, bv, d.n, 0, yv, d.n);
+    g.batch = d.batch;
+    g.stride_a = d.stride_a, g.stride_b = d.stride_b, g.stride_c = d.m * d.n;
     mcs_gemm(c, &g);
     return mcs_record(c, op, y, NULL, MCS_INPUTS(a, b));
 }
