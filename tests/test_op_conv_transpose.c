@@ -121,6 +121,12 @@ static void test_refusals(void **state)
     check_fails(c, T(OF(1, 2, 4, 4), OF(2, 3, 2, 2), NULL, o, 0, -1), MCS_EINVAL, "output padding");
     check_fails(c, T(OF(1, 2, 2, 2), OF(2, 3, 2, 2), NULL, wide, 0, 0), MCS_ESHAPE,
                 "leaves nothing");
+    wide.pad_h = 0;
+    check_fails(c, T(OF(1, 2, 2, 2), OF(2, 3, 2, 2), NULL, wide, 0, 0), MCS_ESHAPE,
+                "leaves nothing");
+    wide.pad_h = 2, wide.pad_w = 0;
+    check_fails(c, T(OF(1, 2, 2, 2), OF(2, 3, 2, 2), NULL, wide, 0, 0), MCS_ESHAPE,
+                "leaves nothing");
     check_fails(c, T(OF(1, 2, 2, 2), OF(2, 3, 2, 2), NULL, three, 0, 0), MCS_ESHAPE, "3 groups");
     check_fails(c, T(OF(1, 2, 0, 2), OF(2, 3, 2, 2), NULL, o, 0, 0), MCS_ESHAPE, "empty");
     check_fails(c, T(OF(1, 2, 2), OF(2, 3, 2, 2), NULL, o, 0, 0), MCS_ESHAPE, "conv_transpose2d");

@@ -42,6 +42,9 @@ static void test_ties_and_nan(void **state)
     mcs_tensor *bad = mcs_from(c, MCS_F32, 4, MCS_SHAPE(1, 1, 1, 3), (float[]){ 1, NAN, 3 });
     mcs_tensor *m = mcs_max_pool2d(c, bad, 1, 1, 0);
     assert_true(isnan(mcs_f32(m)[1]) && mcs_f32(m)[2] == 3);
+    bad = mcs_full(c, 4, MCS_SHAPE(1, 1, 3, 3), 5);
+    mcs_f32(bad)[4] = NAN;
+    assert_true(isnan(mcs_f32(mcs_max_pool2d(c, bad, 3, 1, 0))[0]));
     mcs_tensor *inf = mcs_full(c, 4, MCS_SHAPE(1, 1, 2, 2), -INFINITY);
     assert_true(mcs_f32(mcs_max_pool2d(c, inf, 2, 1, 0))[0] == -INFINITY);
     mcs_ctx_free(c);
@@ -97,6 +100,7 @@ static void test_refusals(void **state)
     check_fails(c, mcs_max_pool2d(c, OF(1, 1, 4, 4), 2, 1, 2), MCS_EINVAL, "padding 2");
     check_fails(c, mcs_avg_pool2d(c, OF(1, 1, 4, 4), 2, 1, -1), MCS_EINVAL, "padding -1");
     check_fails(c, mcs_avg_pool2d(c, OF(1, 1, 4, 4), 5, 1, 0), MCS_ESHAPE, "smaller");
+    check_fails(c, mcs_avg_pool2d(c, OF(1, 1, 9, 4), 5, 1, 0), MCS_ESHAPE, "smaller");
     check_fails(c, mcs_avg_pool2d(c, OF(1, 4, 4), 2, 1, 0), MCS_ESHAPE, "avg_pool2d");
     check_fails(c, mcs_max_pool2d(c, OF(1, 0, 4, 4), 2, 1, 0), MCS_ESHAPE, "max_pool2d");
     assert_null(mcs_max_pool2d(c, NULL, 2, 2, 0));
