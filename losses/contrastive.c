@@ -35,7 +35,7 @@ static bool is_negative(const direction *d, int64_t i, int64_t j)
 /* LSE of k * l over the negatives; count of them in n. */
 static double log_sum_exp(const direction *d, int64_t i, const float *cosine, double k, int64_t *n)
 {
-    double top = -INFINITY, sum = 0;
+    double top = -HUGE_VAL, sum = 0;
     *n = 0;
     for (int64_t j = 0; j < d->y->shape[0]; j++)
         if (is_negative(d, i, j) && k * d->scale * (double)cosine[j] > top)

@@ -170,7 +170,7 @@ static void entropy_range(void *arg, int64_t begin, int64_t end)
     double total = 0;
     for (int64_t i = begin; i < end; i++) {
         int64_t at = i / a->pixels * a->classes * a->pixels + i % a->pixels;
-        double top = -INFINITY, sum = 0;
+        double top = -HUGE_VAL, sum = 0;
         for (int64_t k = 0; k < a->classes; k++)
             top = fmax(top, (double)a->x[at + k * a->pixels]);
         for (int64_t k = 0; k < a->classes; k++)

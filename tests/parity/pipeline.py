@@ -164,7 +164,7 @@ def compare(o, out, path, ref):
         "picture": "%s %dx%d" % (os.path.basename(os.path.dirname(path)), *Image.open(path).size),
         "saliency": float(np.abs(read("saliency") / 65535 - ref["saliency"]).max()),
         "coarse": iou(read("coarse") > 0, ref["coarse"]),
-        "box": float(np.abs(np.array(line["boxes"][0]) - ref["box"]).max()),
+        "box": float(np.abs(np.array(line["sam_boxes"][0]) - ref["box"]).max()),
         "mask": iou(read("masks") > 0, ref["mask"]),
         "area": float((read("masks") > 0).mean()),
         "iou": abs(line["iou_pred"][0] - ref["iou"]),
