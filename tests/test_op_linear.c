@@ -67,6 +67,8 @@ static void test_gradients(void **state)
     check_grad(c, linear_add, 4, in, 1e-3f);
     inputs(c, in, 3, 1, 1); /* one feature in and out */
     check_grad(c, linear_add, 4, in, 1e-3f);
+    in[0] = check_random(c, 5, -1, 1, 1, MCS_SHAPE(1)); /* one row, without a dimension for it */
+    check_grad(c, linear, 3, in, 1e-3f);
     mcs_ctx_free(c);
 }
 

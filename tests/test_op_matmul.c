@@ -53,6 +53,9 @@ static void test_gradients(void **state)
     in[0] = random_of(c, 3, 2, MCS_SHAPE(3, 5));
     in[1] = random_of(c, 4, 3, MCS_SHAPE(2, 5, 4));
     check_grad(c, matmul, 2, in, 1e-3f);
+    in[0] = random_of(c, 5, 2, MCS_SHAPE(1, 5));
+    in[1] = random_of(c, 6, 2, MCS_SHAPE(5, 1)); /* a single number */
+    check_grad(c, matmul, 2, in, 1e-3f);
     mcs_ctx_free(c);
 }
 
