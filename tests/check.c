@@ -212,6 +212,30 @@ void check_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in, float tol)
     }
 }
 
+void check_each_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in)
+{
+    mcs_tensor *all[INPUTS_MAX], *one[INPUTS_MAX];
+    char what[64];
+    assert_true(n <= INPUTS_MAX);
+    for (int k = 0; k < n; k++)
+        all[k] = in[k] && in[k]->dtype == MCS_F32 ? mcs_leaf(c, in[k]) : in[k];
+    mcs_tensor *y = fn(c, all);
+    check_ok(c);
+    const mcs_tensor *dy = check_random(c, 5, -1.0f, 1.0f, y->ndim, y->shape);
+    if (mcs_backward(c, y, dy) != MCS_OK)
+        check_ok(c);
+    for (int k = 0; k < n; k++) {
+        if (!in[k] || in[k]->dtype != MCS_F32)
+            continue;
+        memcpy(one, in, (size_t)n * sizeof *in);
+        one[k] = mcs_leaf(c, in[k]);
+        if (mcs_backward(c, fn(c, one), dy) != MCS_OK)
+            check_ok(c);
+        snprintf(what, sizeof what, "gradient of input %d alone", k);
+        check_near_named(what, mcs_grad(c, one[k]), mcs_grad(c, all[k]), 1e-5f, 1e-6f);
+    }
+}
+
 /* ---- Thread counts ---- */
 
 static void same_bits(const char *what, int threads, const mcs_tensor *a, const mcs_tensor *b)

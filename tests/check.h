@@ -30,6 +30,8 @@ void check_near_named(const char *what, const mcs_tensor *a, const mcs_tensor *b
  * input in turn (NULL inputs are passed on).  Step 1e-2 * rms(input); sums in double; fails with
  * input index and both numbers if they differ by more than tol relative to their size. */
 void check_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in, float tol);
+/* The gradient of each f32 input is the same when no other input wants one. */
+void check_each_grad(mcs_ctx *c, check_fn *fn, int n, mcs_tensor **in);
 /* fn and its backward with 1, 2 and 4 threads: output and gradients bitwise equal. */
 void check_threads(check_fn *fn, int n, mcs_tensor **in);
 /* fn and its backward under memory limits from almost nothing to just enough: each run gives

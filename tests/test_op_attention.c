@@ -1,4 +1,4 @@
-/* test_op_attention.c - attention, packed and not, and its probabilities. */
+/* test_op_attention.c - attention, packed and not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,19 +60,6 @@ static mcs_tensor *per_head(mcs_ctx *c, mcs_tensor **in)
                                 &(mcs_attention_opts){ .heads = 3, .bias = in[1] });
 }
 
-static mcs_tensor *probs(mcs_ctx *c, mcs_tensor **in)
-{
-    mcs_attention_opts o = { .heads = 2,
-                             .scale = .5f,
-                             .bias = in[2],
-                             .key_mask = u8_of(c, in[3]),
-                             .rel_h = in[4],
-                             .rel_w = in[5],
-                             .grid_h = 2,
-                             .grid_w = 3 };
-    return mcs_attention_probs(c, in[0], in[1], &o);
-}
-
 static mcs_tensor *random_of(mcs_ctx *c, uint64_t seed, int64_t a, int64_t b, int64_t d)
 {
     return check_random(c, seed, -1, 1, d ? 3 : 2, MCS_SHAPE(a, b, d));
@@ -97,9 +84,6 @@ static void test_by_hand(void **state)
     o.key_mask = mask_of(c, 1, 3, (uint8_t[]){ 1, 1, 0 });
     check_near(mcs_attention(c, q, k, v, &o),
                mcs_from(c, MCS_F32, 3, MCS_SHAPE(1, 2, 1), (float[]){ 4.5f, 6 }), 1e-6f, 0);
-    check_near(mcs_attention_probs(c, q, k, &o),
-               mcs_from(c, MCS_F32, 4, MCS_SHAPE(1, 1, 2, 3), (float[]){ .5f, .5f, 0, 0, 1, 0 }),
-               1e-6f, 1e-6f);
     check_ok(c);
     mcs_ctx_free(c);
 }
@@ -113,7 +97,6 @@ static void test_golden(void **state)
     check_golden(c, "attention_long", one_head, 1e-5f, 2e-6f);
     check_golden(c, "attention_packed_rel", packed_rel, 2e-5f, 4e-6f);
     check_golden(c, "attention_packed_per_head", per_head, 1e-5f, 2e-6f);
-    check_golden(c, "attention_probs", probs, 1e-5f, 2e-6f);
     mcs_ctx_free(c);
 }
 
@@ -138,10 +121,7 @@ static void test_gradients(void **state)
                            random_of(c, 5, 5, 2, 0),
                            random_of(c, 6, 9, 2, 0) };
     check_grad(c, rel, 7, grid, 2e-3f);
-    mcs_tensor *p[] = { random_of(c, 1, 2, 6, 4), random_of(c, 2, 2, 6, 4),
-                        random_of(c, 3, 2, 6, 6), mask,
-                        random_of(c, 4, 3, 2, 0), random_of(c, 5, 5, 2, 0) };
-    check_grad(c, probs, 6, p, 2e-3f);
+    check_each_grad(c, rel, 7, grid);
     mcs_tensor *ph[] = { random_of(c, 1, 2, 9, 36), random_of(c, 2, 3, 9, 9) };
     check_grad(c, per_head, 2, ph, 2e-3f);
     mcs_ctx_free(c);
@@ -182,9 +162,6 @@ static void test_all_keys_masked(void **state)
     mcs_tensor *y = one_head(c, in);
     check_ok(c);
     check_near(image_of(c, y, 0), mcs_zeros(c, 3, MCS_SHAPE(1, 3, 2)), 0, 0);
-    mcs_attention_opts o = { .heads = 1, .key_mask = in[4] };
-    check_near(image_of(c, mcs_attention_probs(c, in[0], in[1], &o), 0),
-               mcs_zeros(c, 3, MCS_SHAPE(1, 3, 600)), 0, 0);
     mcs_tensor *part[7] = { image_of(c, in[0], 1), image_of(c, in[1], 1), image_of(c, in[2], 1) };
     check_near(image_of(c, y, 1), one_head(c, part), 0, 0);
     assert_int_equal(mcs_backward(c, y, random_of(c, 4, 2, 3, 2)), MCS_OK);
@@ -215,51 +192,6 @@ static void test_narrow_grid(void **state)
     mcs_ctx_free(c);
 }
 
-/* Relative position where the second block of keys begins beyond the middle of a grid row. */
-static void test_rel_blocks_agree_with_probs(void **state)
-{
-    (void)state;
-    mcs_ctx *c = check_ctx();
-    mcs_tensor *q = random_of(c, 1, 1, 540, 4), *k = random_of(c, 2, 1, 540, 4);
-    mcs_tensor *v = random_of(c, 3, 1, 540, 4);
-    mcs_attention_opts o = { .heads = 1,
-                             .rel_h = check_random(c, 4, -2, 2, 2, MCS_SHAPE(53, 4)),
-                             .rel_w = check_random(c, 5, -2, 2, 2, MCS_SHAPE(39, 4)),
-                             .grid_h = 27,
-                             .grid_w = 20 };
-    mcs_tensor *p = image_of(c, mcs_attention_probs(c, q, k, &o), 0);
-    check_near(mcs_attention(c, q, k, v, &o), mcs_matmul(c, p, v), 1e-5f, 1e-6f);
-    check_ok(c);
-    mcs_ctx_free(c);
-}
-
-/* Each input's gradient is the same whether or not the others want theirs. */
-static void test_gradients_one_by_one(void **state)
-{
-    (void)state;
-    mcs_ctx *c = check_ctx();
-    mcs_tensor *in[] = { random_of(c, 1, 2, 15, 8),
-                         random_of(c, 2, 2, 15, 8),
-                         random_of(c, 3, 2, 15, 8),
-                         random_of(c, 4, 2, 15, 15),
-                         NULL,
-                         random_of(c, 5, 5, 4, 0),
-                         random_of(c, 6, 9, 4, 0) };
-    mcs_tensor *all[7], *one[7], *dy = random_of(c, 8, 2, 15, 8);
-    for (int i = 0; i < 7; i++)
-        all[i] = mcs_leaf(c, in[i]);
-    assert_int_equal(mcs_backward(c, rel(c, all), dy), MCS_OK);
-    for (int i = 0; i < 7; i++) {
-        memcpy(one, in, sizeof one);
-        one[i] = mcs_leaf(c, in[i]);
-        if (!in[i])
-            continue;
-        assert_int_equal(mcs_backward(c, rel(c, one), dy), MCS_OK);
-        check_near(mcs_grad(c, one[i]), mcs_grad(c, all[i]), 1e-5f, 1e-6f);
-    }
-    mcs_ctx_free(c);
-}
-
 static mcs_tensor *rel_2x3(mcs_ctx *c, mcs_tensor **in)
 {
     return attend(c, in, 2, 0, 2, 3);
@@ -275,21 +207,6 @@ static void test_table_gradient_of_many(void **state)
         random_of(c, 5, 3, 2, 0),  random_of(c, 6, 5, 2, 0)
     };
     check_grad(c, rel_2x3, 7, in, 2e-3f);
-    mcs_ctx_free(c);
-}
-
-/* Blocks of keys and rows agree with the probabilities held whole. */
-static void test_blocks_agree_with_probs(void **state)
-{
-    (void)state;
-    mcs_ctx *c = check_ctx();
-    mcs_tensor *q = random_of(c, 1, 1, 700, 4), *k = random_of(c, 2, 1, 1300, 4);
-    mcs_tensor *v = random_of(c, 3, 1, 1300, 4);
-    mcs_tensor *bias = check_random(c, 4, -3, 3, 3, MCS_SHAPE(1, 700, 1300));
-    mcs_attention_opts o = { .heads = 1, .scale = 3, .bias = bias };
-    mcs_tensor *p = image_of(c, mcs_attention_probs(c, q, k, &o), 0);
-    check_near(mcs_attention(c, q, k, v, &o), mcs_matmul(c, p, v), 1e-5f, 1e-6f);
-    check_ok(c);
     mcs_ctx_free(c);
 }
 
@@ -346,9 +263,6 @@ static void test_memory_limits(void **state)
                          random_of(c, 5, 59, 8, 0),
                          random_of(c, 6, 45, 8, 0) };
     check_limits(rel_wide, 7, in);
-    mcs_tensor *p[] = { random_of(c, 1, 900, 6, 4), random_of(c, 2, 900, 6, 4), NULL, NULL,
-                        random_of(c, 4, 3, 2, 0),   random_of(c, 5, 5, 2, 0) };
-    check_limits(probs, 6, p);
     mcs_ctx_free(c);
 }
 
@@ -388,7 +302,6 @@ static void test_refusals(void **state)
                 "multiple of 3");
     check_fails(c, mcs_attention_packed(c, OF(2, 6), MCS_QKV_SPLIT, &o), MCS_ESHAPE,
                 "attention_packed");
-    check_fails(c, mcs_attention_probs(c, OF(2, 6, 8), OF(2, 6, 6), &o), MCS_ESHAPE, "do not fit");
     mcs_attention_opts rel_opts = {
         .heads = 2, .rel_h = OF(3, 4), .rel_w = OF(5, 4), .grid_h = 2, .grid_w = 3
     };
@@ -399,7 +312,6 @@ static void test_refusals(void **state)
                 "rel_w is (20, 1)");
     assert_null(mcs_attention(c, OF(2, 6, 8), NULL, OF(2, 6, 8), &o));
     assert_null(mcs_attention_packed(c, NULL, MCS_QKV_SPLIT, &o));
-    assert_null(mcs_attention_probs(c, NULL, OF(2, 6, 8), &o));
     check_ok(c);
     mcs_ctx_free(c);
 }
@@ -413,10 +325,7 @@ int main(void)
         cmocka_unit_test(test_same_input_thrice),
         cmocka_unit_test(test_all_keys_masked),
         cmocka_unit_test(test_narrow_grid),
-        cmocka_unit_test(test_rel_blocks_agree_with_probs),
-        cmocka_unit_test(test_gradients_one_by_one),
         cmocka_unit_test(test_table_gradient_of_many),
-        cmocka_unit_test(test_blocks_agree_with_probs),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_memory_is_bounded),
         cmocka_unit_test(test_memory_limits),

@@ -91,11 +91,14 @@ static void test_gradients(void **state)
     mcs_ctx *c = check_ctx();
     mcs_tensor *in[] = { picture(c, 1, 2, 3, 5, 6), picture(c, 2, 4, 3, 3, 3), vector(c, 3, 4) };
     check_grad(c, same_3x3, 3, in, 1e-3f);
+    check_each_grad(c, same_3x3, 3, in);
     in[1] = picture(c, 2, 4, 3, 1, 1);
     check_grad(c, point_1, 3, in, 1e-3f);
+    check_each_grad(c, point_1, 3, in);
     in[1] = picture(c, 2, 6, 1, 3, 3), in[2] = vector(c, 3, 6);
     check_grad(c, deep_1, 3, in, 1e-3f);
     check_grad(c, deep_2, 3, in, 1e-3f);
+    check_each_grad(c, deep_2, 3, in);
     mcs_ctx_free(c);
 }
 

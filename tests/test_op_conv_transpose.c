@@ -59,6 +59,7 @@ static void test_gradients(void **state)
                          check_random(c, 3, -1, 1, 1, MCS_SHAPE(2)) };
     check_grad(c, double_3x3, 3, in, 1e-3f);
     check_grad(c, double_2x2, 3, in, 1e-3f);
+    check_each_grad(c, double_3x3, 3, in);
     mcs_ctx_free(c);
 }
 

@@ -64,6 +64,8 @@ static void test_gradients(void **state)
     check_grad(c, linear, 3, in, 1e-3f);
     check_grad(c, linear_no_bias, 2, in, 1e-3f);
     check_grad(c, linear_gelu, 3, in, 2e-3f);
+    check_each_grad(c, linear_gelu, 3, in);
+    check_each_grad(c, linear_add, 4, in);
     check_grad(c, linear_add, 4, in, 1e-3f);
     inputs(c, in, 3, 1, 1); /* one feature in and out */
     check_grad(c, linear_add, 4, in, 1e-3f);

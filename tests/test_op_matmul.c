@@ -48,6 +48,7 @@ static void test_gradients(void **state)
     mcs_tensor *in[] = { random_of(c, 1, 3, MCS_SHAPE(2, 3, 5)),
                          random_of(c, 2, 3, MCS_SHAPE(2, 5, 4)) };
     check_grad(c, matmul, 2, in, 1e-3f);
+    check_each_grad(c, matmul, 2, in);
     in[1] = random_of(c, 2, 2, MCS_SHAPE(4, 5));
     check_grad(c, matmul_t, 2, in, 1e-3f);
     in[0] = random_of(c, 3, 2, MCS_SHAPE(3, 5));
