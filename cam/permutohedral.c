@@ -33,12 +33,19 @@ enum { MAXV = MCS_LATTICE_MAX_DIM + 1 }; /* vertices of a simplex */
 #define BIAS UINT64_C(0x8000800080008000)
 #define ONES UINT64_C(0x0001000100010001)
 
-/* ---- Simplex of a point ---- */
+/* ---- Simplices ---- */
+
+/* BLOCK points at a time, coordinate by coordinate, so that the compiler can use vectors. */
+enum { BLOCK = 8 };
+typedef struct {
+    float value[MAXV][BLOCK]; /* lifted; then, relative to the vertex of remainder 0, / (d+1) */
+    float base[MAXV][BLOCK]; /* vertex of remainder 0 */
+    int32_t rank[MAXV][BLOCK];
+} simplex_block;
 
 typedef struct {
     lattice_key base; /* vertex of remainder 0 */
-    uint8_t at[MAXV + 7]; /* coordinate that has rank k; the rest 0 */
-    float weight[MAXV]; /* of remainder r */
+    uint64_t order; /* the coordinate of rank k in bits 4k..4k+3 */
 } simplex;
 
 /* k += steps on all d stored coordinates, - (d+1) steps on coordinate i (i = d is not stored).
@@ -52,55 +59,85 @@ static inline lattice_key key_step(lattice_key k, int i, int d, uint64_t steps)
     return k;
 }
 
-static inline bool lift(const float *f, int d, const float *scale, float *e)
+/* e = E f.  False: a point is not finite or leaves the range of coordinates. */
+static inline bool block_lift(const float *f, int64_t count, int d, const float *scale,
+                              simplex_block *b)
 {
-    float sum = 0, limit = 32767.0f - 4.0f * (float)(d + 1);
-    bool fits = true;
-    for (int j = d; j > 0; j--) {
-        float cf = f[j - 1] * scale[j - 1];
-        e[j] = sum - (float)j * cf;
-        sum += cf;
-        fits &= fabsf(e[j]) < limit; /* false for NaN as well */
-    }
-    e[0] = sum;
-    return fits && fabsf(sum) < limit;
+    float x[MAXV][BLOCK] = { { 0 } }, sum[BLOCK] = { 0 };
+    float limit = 32767.0f - 4.0f * (float)(d + 1);
+    int outside = 0;
+    for (int64_t p = 0; p < count; p++)
+        for (int i = 0; i < d; i++)
+            x[i][p] = f[p * d + i];
+    for (int j = d; j > 0; j--)
+        for (int p = 0; p < BLOCK; p++) {
+            float cf = x[j - 1][p] * scale[j - 1];
+            b->value[j][p] = sum[p] - (float)j * cf;
+            sum[p] += cf;
+        }
+    for (int p = 0; p < BLOCK; p++)
+        b->value[0][p] = sum[p];
+    for (int i = 0; i <= d; i++)
+        for (int p = 0; p < BLOCK; p++)
+            outside |= !(fabsf(b->value[i][p]) < limit); /* NaN as well */
+    return !outside;
 }
 
-/* False: the point is not finite or leaves the range of coordinates. */
-static inline bool simplex_find(const float *f, int d, const float *scale, simplex *s)
+static inline void block_rank(int d, simplex_block *b, int32_t *sum)
 {
-    float e[MAXV], rest[MAXV], base[MAXV], sorted[MAXV];
-    float inv = 1.0f / (float)(d + 1);
-    int rank[MAXV] = { 0 }, sum = 0;
-    if (!lift(f, d, scale, e))
-        return false;
-    for (int i = 0; i <= d; i++) {
-        /* rintf for |x| < 2^22, without a call: to nearest, ties to even */
-        float v = (inv * e[i] + 12582912.0f) - 12582912.0f;
-        base[i] = v * (float)(d + 1);
-        rest[i] = e[i] - base[i];
-        sum += (int)v;
-    }
-    for (int i = 0; i < d; i++)
-        for (int j = i + 1; j <= d; j++) {
-            int less = rest[i] < rest[j];
-            rank[i] += less;
-            rank[j] += 1 - less;
+    float inv = 1.0f / (float)(d + 1), rest[MAXV][BLOCK];
+    memset(b->rank, 0, sizeof b->rank);
+    for (int i = 0; i <= d; i++)
+        for (int p = 0; p < BLOCK; p++) {
+            /* rintf for |x| < 2^22, without a call: to nearest, ties to even */
+            float v = (inv * b->value[i][p] + 12582912.0f) - 12582912.0f;
+            b->base[i][p] = v * (float)(d + 1);
+            rest[i][p] = b->value[i][p] - b->base[i][p];
+            sum[p] += (int32_t)v;
         }
-    s->base = (lattice_key){ { BIAS, BIAS } };
-    for (int i = 0; i <= d; i++) { /* rounding may leave the plane by sum: turn the simplex */
-        int r = rank[i] + sum, turn = (r < 0) - (r > d);
-        r += turn * (d + 1);
-        base[i] += (float)(turn * (d + 1));
-        s->at[r] = (uint8_t)i;
-        sorted[r] = (e[i] - base[i]) * inv;
-        if (i < d)
-            s->base.w[i / 4] += (uint64_t)(int64_t)base[i] << (16 * (i % 4));
-    }
-    s->weight[0] = sorted[d] + (1.0f - sorted[0]);
-    for (int r = 1; r <= d; r++)
-        s->weight[r] = sorted[d - r] - sorted[d + 1 - r];
+    for (int i = 0; i < d; i++)
+        for (int j = i + 1; j <= d; j++)
+            for (int p = 0; p < BLOCK; p++) {
+                int32_t less = rest[i][p] < rest[j][p];
+                b->rank[i][p] += less;
+                b->rank[j][p] += 1 - less;
+            }
+}
+
+static inline bool block_find(const float *f, int64_t count, int d, const float *scale,
+                              simplex_block *b)
+{
+    float inv = 1.0f / (float)(d + 1);
+    int32_t sum[BLOCK] = { 0 };
+    if (!block_lift(f, count, d, scale, b))
+        return false;
+    block_rank(d, b, sum);
+    for (int i = 0; i <= d; i++)
+        for (int p = 0; p < BLOCK; p++) { /* rounding may leave the plane by sum: turn back */
+            int32_t r = b->rank[i][p] + sum[p], turn = ((r < 0) - (r > d)) * (d + 1);
+            b->rank[i][p] = r + turn;
+            b->base[i][p] += (float)turn;
+            b->value[i][p] = (b->value[i][p] - b->base[i][p]) * inv;
+        }
     return true;
+}
+
+/* Point p of a block, with the weights of its vertices. */
+static inline simplex block_simplex(const simplex_block *b, int p, int d, float *weight)
+{
+    simplex s = { { { BIAS, BIAS } }, 0 };
+    float sorted[MAXV];
+    for (int i = 0; i <= d; i++) {
+        int r = b->rank[i][p];
+        sorted[r] = b->value[i][p];
+        s.order |= (uint64_t)i << (4 * r);
+        if (i < d)
+            s.base.w[i / 4] += (uint64_t)(int64_t)b->base[i][p] << (16 * (i % 4));
+    }
+    weight[0] = sorted[d] + (1.0f - sorted[0]);
+    for (int r = 1; r <= d; r++)
+        weight[r] = sorted[d - r] - sorted[d + 1 - r];
+    return s;
 }
 
 /* ---- Building ---- */
@@ -111,39 +148,68 @@ typedef struct {
     float scale[MCS_LATTICE_MAX_DIM];
 } build_args;
 
-static bool simplex_ids(lattice_table *t, const simplex *s, int d, uint16_t *id)
+/* Simplices seen lately and their vertices: one look instead of d+1 searches. */
+enum { RECENT = 512 };
+typedef struct {
+    simplex s;
+    bool filled;
+    uint16_t id[MAXV];
+} recent_simplex;
+
+/* The local ids of the vertices; NULL: out of memory. */
+static inline const uint16_t *simplex_ids(lattice_table *t, recent_simplex *recent, simplex s,
+                                          int d)
 {
-    lattice_key k = s->base;
+    uint64_t h = s.base.w[0] * UINT64_C(0x9E3779B97F4A7C15) ^
+                 s.base.w[1] * UINT64_C(0xC2B2AE3D27D4EB4F) ^
+                 s.order * UINT64_C(0xD6E8FEB86659FD93);
+    recent_simplex *at = &recent[h >> 55];
+    if (at->filled && at->s.base.w[0] == s.base.w[0] && at->s.base.w[1] == s.base.w[1] &&
+        at->s.order == s.order)
+        return at->id;
+    lattice_key k = s.base;
     for (int r = 0; r <= d; r++) {
         uint32_t number = mcs_lattice_table_insert(t, k);
         if (!number)
-            return false;
-        id[r] = (uint16_t)(number - 1);
-        k = key_step(k, s->at[d - r], d, 1); /* remainder r + 1 */
+            return NULL;
+        at->id[r] = (uint16_t)(number - 1);
+        k = key_step(k, (int)(s.order >> (4 * (d - r)) & 15), d, 1); /* remainder r + 1 */
     }
-    return true;
+    at->s = s;
+    at->filled = true;
+    return at->id;
 }
 
-/* Points of one chunk; a run of points in one simplex looks its vertices up once. */
-static inline mcs_status chunk_points(const build_args *a, lattice_chunk *ch, int64_t begin,
-                                      int64_t end, int d)
+static inline mcs_status chunk_points(const build_args *a, lattice_chunk *ch,
+                                      recent_simplex *recent, int64_t begin, int64_t end, int d)
 {
     mcs_lattice *l = a->l;
-    simplex s = { .weight = { 0 } }, last = s;
-    uint16_t id[MAXV] = { 0 };
-    for (int64_t i = begin; i < end; i++) {
-        if (!simplex_find(a->features + i * d, d, a->scale, &s))
+    simplex_block b;
+    for (int64_t i = begin; i < end; i += BLOCK) {
+        int count = end - i < BLOCK ? (int)(end - i) : BLOCK;
+        if (!block_find(a->features + i * d, count, d, a->scale, &b))
             return MCS_ENUMERIC;
-        if (i == begin || s.base.w[0] != last.base.w[0] || s.base.w[1] != last.base.w[1] ||
-            memcmp(s.at, last.at, sizeof s.at) != 0) {
-            if (!simplex_ids(&ch->table, &s, d, id))
+        for (int p = 0; p < count; p++) {
+            simplex s = block_simplex(&b, p, d, l->weight + (i + p) * (d + 1));
+            const uint16_t *id = simplex_ids(&ch->table, recent, s, d);
+            if (!id)
                 return MCS_ENOMEM;
-            last = s;
+            memcpy(l->id + (i + p) * (d + 1), id, (size_t)(d + 1) * sizeof *id);
         }
-        memcpy(l->id + i * (d + 1), id, (size_t)(d + 1) * sizeof *id);
-        memcpy(l->weight + i * (d + 1), s.weight, (size_t)(d + 1) * sizeof(float));
     }
     return MCS_OK;
+}
+
+/* The vertices of the zero feature, for the idle lanes. */
+static mcs_status idle_lanes(const build_args *a, lattice_chunk *ch, recent_simplex *recent)
+{
+    simplex_block b;
+    float zero[MCS_LATTICE_MAX_DIM] = { 0 }, weight[MAXV];
+    int d = a->l->d;
+    if (!block_find(zero, 1, d, a->scale, &b))
+        return MCS_ENUMERIC;
+    return simplex_ids(&ch->table, recent, block_simplex(&b, 0, d, weight), d) ? MCS_OK
+                                                                               : MCS_ENOMEM;
 }
 
 static void build_chunk(const build_args *a, int64_t c)
@@ -152,24 +218,19 @@ static void build_chunk(const build_args *a, int64_t c)
     lattice_chunk *ch = &l->chunks[c];
     int64_t begin = c * l->chunk_points, end = begin + l->chunk_points;
     end = end < l->n ? end : l->n;
-    if (!mcs_lattice_table_init(&ch->table, 1024)) {
+    recent_simplex *recent = calloc(RECENT, sizeof *recent);
+    if (!recent || !mcs_lattice_table_init(&ch->table, 1024))
         ch->status = MCS_ENOMEM;
-        return;
-    }
-    if (l->d == 5) /* the two of the CRF, unrolled by the compiler */
-        ch->status = chunk_points(a, ch, begin, end, 5);
+    else if (l->d == 5) /* the two of the CRF, unrolled by the compiler */
+        ch->status = chunk_points(a, ch, recent, begin, end, 5);
     else if (l->d == 2)
-        ch->status = chunk_points(a, ch, begin, end, 2);
+        ch->status = chunk_points(a, ch, recent, begin, end, 2);
     else
-        ch->status = chunk_points(a, ch, begin, end, l->d);
-    if (ch->status == MCS_OK && end == l->n && l->n % 4 != 0) { /* the idle lanes */
-        static const float zero[MCS_LATTICE_MAX_DIM];
-        simplex s = { .weight = { 0 } };
-        uint16_t id[MAXV];
-        simplex_find(zero, l->d, a->scale, &s);
-        ch->status = simplex_ids(&ch->table, &s, l->d, id) ? MCS_OK : MCS_ENOMEM;
-    }
+        ch->status = chunk_points(a, ch, recent, begin, end, l->d);
+    if (ch->status == MCS_OK && end == l->n && l->n % 4 != 0)
+        ch->status = idle_lanes(a, ch, recent);
     ch->count = ch->table.count;
+    free(recent);
 }
 
 static void build_chunks(void *arg, int64_t begin, int64_t end)

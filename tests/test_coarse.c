@@ -65,6 +65,11 @@ static void test_two_means(void **state)
         assert_true(best <= within(map, (double)map[i]) + 1e-9);
     float four[5] = { 0, 0.2f, 0.8f, 1, NAN };
     assert_true(fabsf(mcs_coarse_two_means(four, 5) - 0.5f) < 1e-6f);
+    /* five levels where Lloyd from the extremes would stop at 0.53 */
+    for (int i = 0; i < N; i++)
+        map[i] = rintf(4 * powf((float)i / N, 1.5f)) / 4;
+    t = (double)mcs_coarse_two_means(map, N);
+    assert_true(within(map, t) <= within(map, 0.375) + 1e-9 && t < 0.5);
     float flat[2] = { 0.25f, 0.25f };
     assert_true(mcs_coarse_two_means(flat, 2) == 0.25f);
     float none[1] = { NAN };
