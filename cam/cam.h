@@ -82,6 +82,23 @@ typedef enum { /* G: gradient of the score with respect to A; <.>: grid mean */
 mcs_tensor *mcs_gradcam(mcs_cam *cam, mcs_gradcam_kind kind, const mcs_tensor *text,
                         const mcs_cam_opts *o, float *peak);
 
+/* ---- Maps that need no layer of channels: m->layer is not used ---- */
+
+/* Relevance (Chefer, Gur, Wolf, ICCV 2021) of the patches to the class token through all attention
+ * layers: R = I, then for each layer in order of execution R += mean over heads of relu(dA * A) R;
+ * the map is row 0 of R at the patches.  A: the tap of a layer's probabilities
+ * (1,heads,skip+N,skip+N), e.g. "visual.trunk.blocks.0.attn.probs"; dA: the gradient of
+ * <feature, text>.  m->skip >= 1.  Clears the context's hooks, as mcs_cam_new(). */
+mcs_tensor *mcs_relevance(mcs_ctx *c, const mcs_cam_model *m, const char *const *probs, int layers,
+                          const mcs_tensor *image, const mcs_tensor *text, float *peak);
+
+/* Keep-window scan: for every cell of the grid all but a soft disc around its centre is set to the
+ * mean colour, image * sigmoid(8 (1 - distance / radius)); the map is <feature, text>, averaged
+ * over the radii (pixels of the input), scaled to [0,1] by its extremes.  grid_h * grid_w forward
+ * pictures per radius, for all texts together; at most batch (0: 8) at a time. */
+mcs_tensor *mcs_keep_scan(mcs_ctx *c, const mcs_cam_model *m, const float *radii, int count,
+                          int batch, const mcs_tensor *image, const mcs_tensor *text);
+
 /* A map (gh, gw) enlarged to (h, w) as cv2.resize(INTER_LINEAR), then scaled to [0,1] again as
  * above: the published treatment. */
 void mcs_cam_enlarge(const float *map, int gw, int gh, float *out, int w, int h);

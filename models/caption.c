@@ -13,7 +13,7 @@
 #include "models/caption.h"
 #include "models/caption_internal.h"
 
-enum { ROUNDS_MAX = 16, MARKS_MAX = 128 };
+enum { ROUNDS_MAX = 16 };
 
 void mcs_text_put(mcs_text *b, const char *s, size_t n)
 {
@@ -156,7 +156,7 @@ static void drop_controls(mcs_text *out, const char *s, size_t n)
     }
 }
 
-static void compose_piece(mcs_text *out, const char *s, size_t n)
+static void compose(mcs_text *out, const char *s, size_t n)
 {
     utf8proc_uint8_t *nfc = NULL;
     utf8proc_ssize_t k = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &nfc,
@@ -166,25 +166,6 @@ static void compose_piece(mcs_text *out, const char *s, size_t n)
     else
         mcs_text_put(out, (const char *)nfc, (size_t)k);
     free(nfc);
-}
-
-/* NFC.  utf8proc sorts a run of n marks in n^2 steps, so a run is cut every MARKS_MAX. */
-static void compose(mcs_text *out, const char *s, size_t n)
-{
-    size_t begin = 0;
-    int marks = 0;
-    for (size_t i = 0; i < n;) {
-        int32_t c;
-        size_t k = mcs_text_take(s + i, n - i, &c);
-        marks = c >= 0x300 && utf8proc_get_property(c)->combining_class ? marks + 1 : 0;
-        i += k;
-        if (marks == MARKS_MAX) {
-            compose_piece(out, s + begin, i - begin);
-            begin = i;
-            marks = 0;
-        }
-    }
-    compose_piece(out, s + begin, n - begin);
 }
 
 /* ---- The whole ---- */

@@ -22,8 +22,9 @@ def weights():
     return w
 
 
-def features(w, x, keep=None):
-    """keep: name of the layer whose output becomes the leaf that is returned as well."""
+def features(w, x, keep=None, rounds=1, probs=None):
+    """keep: name of the layer whose output becomes the leaf that is returned as well.  rounds: how
+    often the block is applied.  probs: a list that receives the attention probabilities."""
     got = None
 
     def tap(name, t):
@@ -36,11 +37,16 @@ def features(w, x, keep=None):
     ln = lambda n, t: F.layer_norm(t, (DIM,), w[n + ".w"], w[n + ".b"], 1e-6)
     t = F.conv2d(x, w["patch"], stride=PATCH).flatten(2).transpose(1, 2)
     t = torch.cat([w["cls"].expand(len(x), -1, -1), t], 1) + w["pos"]
-    q, k, v = (tap("norm1", ln("norm1", t)) @ w["qkv"].T).chunk(3, -1)
     split = lambda a: a.reshape(len(x), -1, HEADS, DIM // HEADS).transpose(1, 2)
-    a = F.scaled_dot_product_attention(split(q), split(k), split(v))
-    t = t + a.transpose(1, 2).reshape(t.shape) @ w["proj"].T
-    t = t + F.gelu(tap("norm2", ln("norm2", t)) @ w["fc1"].T) @ w["fc2"].T
+    for _ in range(rounds):
+        q, k, v = (tap("norm1", ln("norm1", t)) @ w["qkv"].T).chunk(3, -1)
+        a = torch.softmax(split(q) @ split(k).transpose(2, 3) / (DIM // HEADS) ** 0.5, -1)
+        if probs is not None:
+            a = a.requires_grad_(True)
+            a.retain_grad()
+            probs.append(a)
+        t = t + (a @ split(v)).transpose(1, 2).reshape(t.shape) @ w["proj"].T
+        t = t + F.gelu(tap("norm2", ln("norm2", t)) @ w["fc1"].T) @ w["fc2"].T
     f = F.normalize(ln("norm", t)[:, 0] @ w["head"].T, dim=-1)
     return (f, got) if keep else f
 
@@ -95,6 +101,27 @@ def maps(w, x, text):
     return out
 
 
+def relevance(w, x, text):
+    """Chefer et al. 2021, as their rollout over self-attention layers."""
+    probs = []
+    (features(w, x, rounds=2, probs=probs)[0] @ text).backward()
+    r = torch.eye(1 + GRID * GRID)
+    for a in probs:
+        r = r + (a.grad * a)[0].clamp(min=0).mean(0).detach() @ r
+    return normalise(r[0, 1:].reshape(GRID, GRID))
+
+
+def keep_scan(w, x, text, radii):
+    side, total = PATCH * GRID, torch.zeros(GRID, GRID)
+    y, z = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    for radius in radii:
+        for i in range(GRID):
+            for j in range(GRID):
+                d = ((y - (i + .5) * PATCH + .5) ** 2 + (z - (j + .5) * PATCH + .5) ** 2).sqrt()
+                total[i, j] += features(w, x * torch.sigmoid(8 * (1 - d / radius)))[0] @ text
+    return normalise(total - total.min())
+
+
 def topk_ties():
     """The sets PyTorch chooses among ties: rows of (n, k, distinct values, seed), and the sets."""
     cases, chosen = [], []
@@ -116,5 +143,7 @@ if __name__ == "__main__":
     out = {"w." + k: v for k, v in w.items()}
     out.update({"image": x, "text": text})
     out.update({"map." + k: torch.stack([e[k] for e in each]) for k in each[0]})
+    out["map.relevance"] = torch.stack([relevance(w, x, t) for t in text])
+    out["map.scan"] = torch.stack([keep_scan(w, x, t, (3.0, 5.5)) for t in text])
     out["ties.case"], out["ties.chosen"] = topk_ties()
     save_file({k: v.contiguous() for k, v in out.items()}, os.path.join(HERE, "cam.safetensors"))
