@@ -12,6 +12,7 @@ static void pickle_refused(const void *pickle, size_t n, const char *part)
 #define P(s) s, sizeof(s) - 1
 #define G2 "ctorch._utils\n_rebuild_tensor_v2\n"
 #define STORAGE ZIP_STORAGE("FloatStorage", "0", "\2")
+#define LEAF G2 STORAGE "K\0K\2\x85K\1\x85\x89NtR"
 /* a tensor of this offset, shape and stride */
 #define TENSOR(offset, shape, stride) "\x80\2}X\1\0\0\0a" G2 STORAGE offset shape stride "\x89NtRs."
 
@@ -145,6 +146,16 @@ static const struct {
     { P("\x80\2}(X\1\0\0\0a" G2 STORAGE "K\0K\2\x85K\1\x85\x89NtRX\1\0\0\0a" G2 STORAGE
         "K\0K\2\x85K\1\x85\x89NtRu."),
       "tensor 'a' is there twice" },
+    { P("\x80\2}X\1\0\0\0actorch._utils\n_rebuild_tensor_v3\n((X\7\0\0\0storagectorch.storage\n"
+        "UntypedStorage\nX\1\0\0\0"
+        "0X\3\0\0\0cpuK\10tQK\0K\2\x85K\1\x85\x89NNtRs."),
+      "the tensor's type is not a dtype" },
+    { P("\x80\2}X\1\0\0\0a" G2 "((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+        "0X\3\0\0\0cpuK\2"
+        "(X\1\0\0\0vK\0K\2ttQK\0K\2\x85K\1\x85\x89NtRs."),
+      "a storage view, which only older files have" },
+    { P("\x80\2ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\nSize\nctorch\nTensor\n)NtR."),
+      "a tensor of a class other than Tensor or Parameter" },
     /* containers that hold themselves */
     { P("\x80\2]q\0h\0a."), "a container holds itself" },
     { P("\x80\2}q\0X\1\0\0\0ah\0s."), "a container holds itself" },
@@ -247,7 +258,6 @@ static void test_shared_storage(void **state)
 static void test_names(void **state)
 {
     (void)state;
-#define LEAF G2 STORAGE "K\0K\2\x85K\1\x85\x89NtR"
     static const char nested[] = "\x80\2}(X\1\0\0\0a}(K\7](NN" LEAF "eX\1\0\0\0b)uK\5" LEAF
                                  "J\xff\xff\xff\xff" LEAF "N" LEAF "X\1\0\0\0e]X\1\0\0\0fNu.";
     archive z = zip_make(nested, sizeof nested - 1, true, true);
@@ -262,6 +272,51 @@ static void test_names(void **state)
     assert_string_equal(mcs_checkpoint_at(k, 3)->name, "?");
     mcs_checkpoint_close(k);
     drop(&z.b);
+}
+
+/* A Parameter with attributes, a bytearray, a short negative LONG, Counter of a dictionary. */
+static void test_odd_values(void **state)
+{
+    (void)state;
+    static const char odd[] =
+        "\x80\5}(X\1\0\0\0actorch._tensor\n_rebuild_from_type_v2\n("
+        "ctorch._utils\n_rebuild_tensor_v2\nctorch.nn.parameter\nParameter\n" STORAGE
+        "K\0K\2\x85K\1\x85\x89Nt}tR"
+        "X\1\0\0\0b\x96\1\0\0\0\0\0\0\0x"
+        "\x8a\1\xff" LEAF "X\1\0\0\0cccollections\nCounter\n}K\1" LEAF "s\x85Ru.";
+    archive z = zip_make(odd, sizeof odd - 1, true, true);
+    mcs_error e = { 0 };
+    mcs_checkpoint *k = mcs_checkpoint_open_memory(z.b.at, z.b.n, "n", &e);
+    if (!k)
+        fail_msg("%s", e.message);
+    assert_int_equal(mcs_checkpoint_count(k), 3);
+    assert_string_equal(mcs_checkpoint_at(k, 0)->name, "a");
+    assert_string_equal(mcs_checkpoint_at(k, 1)->name, "-1");
+    assert_string_equal(mcs_checkpoint_at(k, 2)->name, "c.1");
+    mcs_checkpoint_close(k);
+    drop(&z.b);
+}
+
+/* A key of 5000 letters above a tensor; harmless above anything else. */
+static void test_long_name(void **state)
+{
+    (void)state;
+    for (int tensor = 0; tensor < 2; tensor++) {
+        bytes p = { 0 };
+        add_literal(&p, "\x80\2}X\x88\x13\0\0");
+        for (int i = 0; i < 5000; i++)
+            add_text(&p, "n");
+        if (tensor) {
+            add_literal(&p, LEAF "s.");
+            pickle_refused(p.at, p.n, "a name of more than 4096 bytes");
+        } else {
+            add_literal(&p, "Ns.");
+            archive z = zip_make(p.at, p.n, true, true);
+            assert_int_equal(open_and_read(z.b.at, z.b.n), MCS_OK);
+            drop(&z.b);
+        }
+        drop(&p);
+    }
 }
 
 /* OrderedDict as Python 2 pickled it: from a list of pairs, with 8-bit strings. */
@@ -308,7 +363,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attacks),      cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_shared_lists), cmocka_unit_test(test_shared_storage),
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_python2),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_odd_values),
+        cmocka_unit_test(test_long_name),    cmocka_unit_test(test_python2),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

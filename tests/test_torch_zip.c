@@ -185,6 +185,13 @@ static void test_around(void **state)
     zip_end(&z, (const char *[]){ "f/x" }, false);
     refused(&z.b, MCS_EFORMAT, "there is no data.pkl");
     drop(&z.b);
+    z = (archive){ 0 }; /* an archive behind another, both valid */
+    zip_add(&z, "f/x", "x", 1, false);
+    z.count = 0;
+    zip_add(&z, zip_names[0], ZIP_PICKLE, sizeof ZIP_PICKLE - 1, false);
+    zip_end(&z, zip_names, false);
+    refused(&z.b, MCS_EFORMAT, "there is something before the first entry");
+    drop(&z.b);
 }
 
 static void test_contents(void **state)
@@ -232,6 +239,95 @@ static void test_storage_size(void **state)
         drop(&z.b);
         drop(&p);
     }
+}
+
+/* torch.serialization.set_crc32_options(False) writes zeros: then there is nothing to check. */
+static void test_no_crc(void **state)
+{
+    (void)state;
+    for (int some = 0; some < 2; some++) {
+        archive z = valid(true, true);
+        for (int i = 0; i < 4 - some; i++) {
+            size_t next = i < 3 ? z.local[i + 1] : z.central[0];
+            memset(z.b.at + z.central[i] + 16, 0, 4);
+            memset(z.b.at + next - 12, 0, 4); /* in the descriptor */
+        }
+        if (some)
+            refused(&z.b, MCS_EFORMAT, "entry 'f/byteorder': the CRC-32 does not match");
+        else
+            assert_int_equal(open_and_read(z.b.at, z.b.n), MCS_OK);
+        drop(&z.b);
+    }
+}
+
+/* Sizes and place of the storage's entry moved into zip64 extra fields, as beyond 4 GB. */
+static archive with_zip64(uint64_t local)
+{
+    archive z = { 0 };
+    zip_add(&z, zip_names[0], ZIP_PICKLE, sizeof ZIP_PICKLE - 1, true);
+    z.local[1] = z.b.n;
+    z.crc[1] = (uint32_t)crc32(0, (const void *)zip_values, sizeof zip_values);
+    z.size[1] = 0xffffffff;
+    z.count = 2;
+    add_int(&z.b, 0x04034b50, 4);
+    add_int(&z.b, 0, 2);
+    zip_common(&z, 1, "f/data/0", 0, false);
+    add_int(&z.b, 20, 2);
+    add_text(&z.b, "f/data/0");
+    add_int(&z.b, 1 | 16 << 16, 4);
+    add_int(&z.b, sizeof zip_values, 8);
+    add_int(&z.b, sizeof zip_values, 8);
+    add(&z.b, zip_values, sizeof zip_values);
+    size_t start = z.b.n;
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "f/data/0" : zip_names[0];
+        add_int(&z.b, 0x02014b50, 4);
+        add_int(&z.b, 0, 4);
+        zip_common(&z, i, name, i ? 0 : 0x808, false);
+        add_int(&z.b, i ? 28 : 0, 12); /* extra length, then zeros */
+        add_int(&z.b, i ? 0xffffffff : 0, 4);
+        add_text(&z.b, name);
+        if (i) {
+            add_int(&z.b, 1 | 24 << 16, 4);
+            add_int(&z.b, sizeof zip_values, 8);
+            add_int(&z.b, sizeof zip_values, 8);
+            add_int(&z.b, local ? local : z.local[1], 8);
+        }
+    }
+    size_t stop = z.b.n;
+    add_int(&z.b, 0x06054b50, 4);
+    add_int(&z.b, 0, 4);
+    add_int(&z.b, 2 | 2 << 16, 4);
+    add_int(&z.b, stop - start, 4);
+    add_int(&z.b, start, 4);
+    add_int(&z.b, 0, 2);
+    return z;
+}
+
+static void test_zip64_fields(void **state)
+{
+    (void)state;
+    archive z = with_zip64(0);
+    assert_int_equal(open_and_read(z.b.at, z.b.n), MCS_OK);
+    z.b.at[z.local[1] + 30 + 8 + 2] = 8; /* only one of the two sizes */
+    refused(&z.b, MCS_EFORMAT, "lacks the zip64 sizes");
+    drop(&z.b);
+    z = with_zip64(UINT64_MAX); /* wraps around when added to */
+    refused(&z.b, MCS_EFORMAT, "'f/data/0': lies outside the archive");
+    drop(&z.b);
+}
+
+/* A storage read through a view: the CRC is that of the whole entry. */
+static void test_view_crc(void **state)
+{
+    (void)state;
+    static const char pickle[] = "\x80\2}X\1\0\0\0actorch._utils\n_rebuild_tensor_v2\n" ZIP_STORAGE(
+        "FloatStorage", "0", "\2") "K\0K\1\x85K\1\x85\x89NtRs.";
+    archive z = zip_make(pickle, sizeof pickle - 1, true, true);
+    assert_int_equal(open_and_read(z.b.at, z.b.n), MCS_OK);
+    z.b.at[z.local[3] - 16 - 1] ^= 0x40; /* outside the view, inside the storage */
+    assert_int_equal(open_and_read(z.b.at, z.b.n), MCS_EFORMAT);
+    drop(&z.b);
 }
 
 /* Data is checked when it is read: a flipped bit in a weight is an error there. */
@@ -287,8 +383,9 @@ int main(void)
         cmocka_unit_test(test_many_claimed), cmocka_unit_test(test_names),
         cmocka_unit_test(test_overlap),      cmocka_unit_test(test_around),
         cmocka_unit_test(test_contents),     cmocka_unit_test(test_storage_size),
-        cmocka_unit_test(test_data_crc),     cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_bit_flips),
+        cmocka_unit_test(test_data_crc),     cmocka_unit_test(test_no_crc),
+        cmocka_unit_test(test_zip64_fields), cmocka_unit_test(test_view_crc),
+        cmocka_unit_test(test_truncation),   cmocka_unit_test(test_bit_flips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,7 +212,7 @@ int iw_diff(cli *t, const iw_opts *o, const char *a, const char *b)
 static void print_values(const mcs_stored *s, const float *x, int64_t limit)
 {
     char shape[256];
-    double sum = 0, square = 0, low = INFINITY, high = -INFINITY;
+    double sum = 0, square = 0, low = HUGE_VAL, high = -HUGE_VAL;
     int64_t finite = 0;
     for (int64_t i = 0; i < s->numel; i++) {
         double v = (double)x[i];

@@ -18,11 +18,10 @@ static const mcs_record *record_of(const mcs_checkpoint *k, const mcs_stored *t)
 
 static mcs_status bad_crc(const mcs_checkpoint *k, const mcs_stored *t, mcs_error *e)
 {
-    return mcs_error_set(
-        e, MCS_EFORMAT,
-        "%s: tensor '%s': the CRC-32 of its data does not match: the file is "
-        "damaged, or was written with torch.serialization.set_crc32_options(False)",
-        k->source.path, t->name);
+    return mcs_error_set(e, MCS_EFORMAT,
+                         "%s: tensor '%s': the CRC-32 of its data does not match: the file is "
+                         "damaged",
+                         k->source.path, t->name);
 }
 
 /* Streams [offset, offset + bytes) through `chunk`; converts when dst is given. */

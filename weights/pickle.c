@@ -150,33 +150,12 @@ static mcs_status op_get(mcs_pickle *p, uint64_t i)
     return push(p, p->memo.at[i]);
 }
 
-/* ---- Arguments in the stream ---- */
-
-static mcs_status take(mcs_pickle *p, uint64_t n, const uint8_t **out)
-{
-    if (n > (uint64_t)(p->end - p->p))
-        return mcs_pickle_fail(p, "%llu bytes wanted, %llu left", (unsigned long long)n,
-                               (unsigned long long)(p->end - p->p));
-    *out = p->p;
-    p->p += n;
-    return MCS_OK;
-}
-
-/* An unsigned little-endian number of `bytes` bytes. */
-static mcs_status take_number(mcs_pickle *p, int bytes, uint64_t *out)
-{
-    const uint8_t *b = NULL;
-    mcs_status s = take(p, (uint64_t)bytes, &b);
-    *out = 0;
-    for (int i = 0; s == MCS_OK && i < bytes; i++)
-        *out |= (uint64_t)b[i] << 8 * i;
-    return s;
-}
+/* ---- Numbers and strings ---- */
 
 static mcs_status op_int(mcs_pickle *p, int bytes)
 {
     uint64_t v = 0;
-    mcs_status s = take_number(p, bytes, &v);
+    mcs_status s = mcs_pickle_number(p, bytes, &v);
     return s == MCS_OK ? push_kind(p, PV_INT, bytes == 4 ? (int32_t)v : (int64_t)v) : s;
 }
 
@@ -185,9 +164,9 @@ static mcs_status op_long(mcs_pickle *p, int prefix)
 {
     uint64_t n = 0, v = 0;
     const uint8_t *b = NULL;
-    mcs_status s = take_number(p, prefix, &n);
+    mcs_status s = mcs_pickle_number(p, prefix, &n);
     if (s == MCS_OK)
-        s = take(p, n, &b);
+        s = mcs_pickle_take(p, n, &b);
     if (s != MCS_OK || n > 8)
         return s == MCS_OK ? push_kind(p, PV_OPAQUE, 0) : s;
     for (uint64_t i = 0; i < n; i++)
@@ -201,9 +180,9 @@ static mcs_status op_text(mcs_pickle *p, int prefix, bool keep)
 {
     uint64_t n = 0;
     const uint8_t *b = NULL;
-    mcs_status s = take_number(p, prefix, &n);
+    mcs_status s = mcs_pickle_number(p, prefix, &n);
     if (s == MCS_OK)
-        s = take(p, n, &b);
+        s = mcs_pickle_take(p, n, &b);
     if (s != MCS_OK)
         return s;
     if (!keep)
@@ -215,14 +194,14 @@ static mcs_status op_text(mcs_pickle *p, int prefix, bool keep)
 static mcs_status op_skip(mcs_pickle *p, uint64_t n)
 {
     const uint8_t *b = NULL;
-    mcs_status s = take(p, n, &b);
+    mcs_status s = mcs_pickle_take(p, n, &b);
     return s == MCS_OK ? push_kind(p, PV_OPAQUE, 0) : s;
 }
 
 static mcs_status op_indexed(mcs_pickle *p, int bytes, mcs_status (*fn)(mcs_pickle *, uint64_t))
 {
     uint64_t i = 0;
-    mcs_status s = take_number(p, bytes, &i);
+    mcs_status s = mcs_pickle_number(p, bytes, &i);
     return s == MCS_OK ? fn(p, i) : s;
 }
 
@@ -304,7 +283,7 @@ static mcs_status op_build(mcs_pickle *p)
 static mcs_status op_proto(mcs_pickle *p)
 {
     uint64_t version = 0;
-    mcs_status s = take_number(p, 1, &version);
+    mcs_status s = mcs_pickle_number(p, 1, &version);
     if (s == MCS_OK && (p->opcode_at != p->begin || version < 2 || version > 5))
         return mcs_pickle_fail(p, "protocol %llu; 2 to 5 are known, stated once, at the start",
                                (unsigned long long)version);
@@ -314,7 +293,7 @@ static mcs_status op_proto(mcs_pickle *p)
 static mcs_status op_frame(mcs_pickle *p)
 {
     uint64_t n = 0;
-    mcs_status s = take_number(p, 8, &n);
+    mcs_status s = mcs_pickle_number(p, 8, &n);
     if (s == MCS_OK && n > (uint64_t)(p->end - p->p))
         return mcs_pickle_fail(p, "the frame ends after the file");
     return s;

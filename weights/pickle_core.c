@@ -103,6 +103,28 @@ bool mcs_pickle_is_text(mcs_pickle_value v, const char *s)
     return v.kind == PV_TEXT && v.n == strlen(s) && memcmp(v.u.text, s, v.n) == 0;
 }
 
+/* ---- Arguments in the stream ---- */
+
+mcs_status mcs_pickle_take(mcs_pickle *p, uint64_t n, const uint8_t **out)
+{
+    if (n > (uint64_t)(p->end - p->p))
+        return mcs_pickle_fail(p, "%llu bytes wanted, %llu left", (unsigned long long)n,
+                               (unsigned long long)(p->end - p->p));
+    *out = p->p;
+    p->p += n;
+    return MCS_OK;
+}
+
+mcs_status mcs_pickle_number(mcs_pickle *p, int bytes, uint64_t *out)
+{
+    const uint8_t *b = NULL;
+    mcs_status s = mcs_pickle_take(p, (uint64_t)bytes, &b);
+    *out = 0;
+    for (int i = 0; s == MCS_OK && i < bytes; i++)
+        *out |= (uint64_t)b[i] << 8 * i;
+    return s;
+}
+
 void mcs_pickle_free(mcs_pickle *p)
 {
     for (uint32_t i = 0; i < p->objects.count; i++)

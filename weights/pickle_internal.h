@@ -113,6 +113,9 @@ mcs_status mcs_pickle_object_new(mcs_pickle *p, mcs_pickle_kind kind, const mcs_
                                  uint32_t n, mcs_pickle_value *out);
 mcs_status mcs_pickle_extend(mcs_pickle *p, uint32_t object, const mcs_pickle_value *items,
                              uint32_t n);
+/* The next n bytes, or an unsigned little-endian number of `bytes` bytes. */
+mcs_status mcs_pickle_take(mcs_pickle *p, uint64_t n, const uint8_t **out);
+mcs_status mcs_pickle_number(mcs_pickle *p, int bytes, uint64_t *out);
 bool mcs_pickle_is_text(mcs_pickle_value v, const char *s);
 
 /* pickle_globals.c: what each listed name means. */

@@ -211,6 +211,8 @@ static mcs_status st_parse(mcs_checkpoint *k, const char *header, size_t n, mcs_
         return mcs_error_set(e, MCS_EFORMAT, "%s: safetensors: the header does not start with '{'",
                              k->source.path);
     json_t *root = json_loadb(header, n, JSON_REJECT_DUPLICATES, &je);
+    if (!root && (!je.text[0] || json_error_code(&je) == json_error_out_of_memory))
+        return mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", k->source.path);
     if (!root)
         return mcs_error_set(e, MCS_EFORMAT, "%s: safetensors: header, byte %d: %s", k->source.path,
                              je.position, mcs_quote(q, sizeof q, je.text, strlen(je.text)));

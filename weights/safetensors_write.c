@@ -59,6 +59,33 @@ static mcs_status put(const writer *w, const void *data, uint64_t n, mcs_error *
 
 /* ---- Header ---- */
 
+/* jansson refuses other strings without saying whether it was that or memory. */
+static bool is_utf8(const char *text)
+{
+    const uint8_t *s = (const uint8_t *)text;
+    while (*s) {
+        int more = *s < 0x80   ? 0
+                   : *s < 0xc2 ? -1
+                   : *s < 0xe0 ? 1
+                   : *s < 0xf0 ? 2
+                   : *s < 0xf5 ? 3
+                               : -1;
+        uint32_t code = more <= 0 ? 0 : *s & (0x3fu >> more);
+        if (more < 0)
+            return false;
+        s++;
+        for (int i = 0; i < more; i++, s++) {
+            if ((*s & 0xc0) != 0x80)
+                return false;
+            code = code << 6 | (*s & 0x3f);
+        }
+        if ((more == 2 && code < 0x800) || (more == 3 && (code < 0x10000 || code > 0x10ffff)) ||
+            (code >= 0xd800 && code < 0xe000))
+            return false;
+    }
+    return true;
+}
+
 static mcs_status entry_bytes(const writer *w, const mcs_save_entry *t, uint64_t *out, mcs_error *e)
 {
     uint64_t bytes = (uint64_t)mcs_stored_size(t->dtype);
@@ -66,6 +93,8 @@ static mcs_status entry_bytes(const writer *w, const mcs_save_entry *t, uint64_t
         strcmp(t->name, "__metadata__") == 0)
         return mcs_error_set(e, MCS_EINVAL, "%s: a tensor needs a name of 1 to %d bytes", w->path,
                              MCS_NAME_MAX);
+    if (!is_utf8(t->name))
+        return mcs_error_set(e, MCS_EINVAL, "%s: a tensor's name is not UTF-8", w->path);
     if (bytes == 0 || t->ndim < 0 || t->ndim > MCS_FILE_DIMS)
         return mcs_error_set(e, MCS_EINVAL, "%s: tensor '%s' has no such dtype or %d dimensions",
                              w->path, t->name, t->ndim);
@@ -112,11 +141,15 @@ static mcs_status measure(writer *w, mcs_error *e)
     return MCS_OK;
 }
 
+/* NULL: out of memory */
 static json_t *entry_json(const mcs_save_entry *t, uint64_t begin, uint64_t end)
 {
     json_t *shape = json_array();
-    for (int d = 0; d < t->ndim; d++)
-        json_array_append_new(shape, json_integer(t->shape[d]));
+    for (int d = 0; shape && d < t->ndim; d++)
+        if (json_array_append_new(shape, json_integer(t->shape[d])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", mcs_stored_name(t->dtype), "shape", shape,
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
@@ -124,14 +157,18 @@ static json_t *entry_json(const mcs_save_entry *t, uint64_t begin, uint64_t end)
 static mcs_status header_json(const writer *w, const char *const *meta, json_t *root, mcs_error *e)
 {
     uint64_t at = 0;
+    for (int i = 0; meta && meta[i]; i++) {
+        if (!is_utf8(meta[i]) || (i % 2 == 0 && !meta[i + 1]))
+            return mcs_error_set(e, MCS_EINVAL, "%s: metadata must be pairs of UTF-8 strings",
+                                 w->path);
+    }
     if (meta && meta[0]) {
         json_t *m = json_object();
         bool ok = m != NULL;
         for (int i = 0; ok && meta[i]; i += 2)
-            ok = meta[i + 1] && json_object_set_new(m, meta[i], json_string(meta[i + 1])) == 0;
+            ok = json_object_set_new(m, meta[i], json_string(meta[i + 1])) == 0;
         if (json_object_set_new(root, "__metadata__", m) != 0 || !ok)
-            return mcs_error_set(e, MCS_EINVAL, "%s: metadata must be pairs of UTF-8 strings",
-                                 w->path);
+            return mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", w->path);
     }
     for (int64_t i = 0; i < w->count; i++) {
         const mcs_save_entry *t = &w->entries[w->order[i]];
@@ -139,8 +176,7 @@ static mcs_status header_json(const writer *w, const char *const *meta, json_t *
         if (json_object_get(root, t->name))
             return mcs_error_set(e, MCS_EINVAL, "%s: two tensors are named '%s'", w->path, t->name);
         if (json_object_set_new(root, t->name, entry_json(t, at, end)) != 0)
-            return mcs_error_set(e, MCS_EINVAL, "%s: tensor '%s': no memory, or not UTF-8", w->path,
-                                 t->name);
+            return mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", w->path);
         at = end;
     }
     return MCS_OK;

@@ -20,7 +20,8 @@ static mcs_status zip_bad(const mcs_checkpoint *k, mcs_error *e, const char *wha
 }
 
 /* All of a small entry, its CRC verified; the caller frees *out. */
-static mcs_status read_entry(mcs_checkpoint *k, const mcs_zip_entry *t, uint8_t **out, mcs_error *e)
+static mcs_status read_entry(mcs_checkpoint *k, const mcs_zip *z, const mcs_zip_entry *t,
+                             uint8_t **out, mcs_error *e)
 {
     *out = NULL;
     if (t->size > MCS_HEADER_MAX)
@@ -32,7 +33,7 @@ static mcs_status read_entry(mcs_checkpoint *k, const mcs_zip_entry *t, uint8_t 
     if (!bytes)
         return mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", k->source.path);
     mcs_status s = mcs_source_read(&k->source, t->data, bytes, t->size, e);
-    if (s == MCS_OK && crc32(0, bytes, (uInt)t->size) != t->crc)
+    if (s == MCS_OK && !z->no_crc && crc32(0, bytes, (uInt)t->size) != t->crc)
         s = mcs_error_set(e, MCS_EFORMAT,
                           "%s: PyTorch zip: entry '%s': the CRC-32 does not match: "
                           "the file is damaged",
@@ -77,10 +78,11 @@ static mcs_zip_entry *find_in_root(const mcs_zip *z, const char *root, size_t n,
     return mcs_zip_find(z, full);
 }
 
-static mcs_status check_byteorder(mcs_checkpoint *k, const mcs_zip_entry *t, mcs_error *e)
+static mcs_status check_byteorder(mcs_checkpoint *k, const mcs_zip *z, const mcs_zip_entry *t,
+                                  mcs_error *e)
 {
     uint8_t *text = NULL;
-    mcs_status s = read_entry(k, t, &text, e);
+    mcs_status s = read_entry(k, z, t, &text, e);
     if (s != MCS_OK)
         return s;
     if (t->size != 6 || memcmp(text, "little", 6) != 0)
@@ -115,7 +117,8 @@ static mcs_status place_storages(mcs_checkpoint *k, mcs_zip *z, const char *root
         if (t->blob < 0)
             t->blob = mcs_checkpoint_add_blob(
                 k,
-                (mcs_blob){ .offset = t->data, .bytes = t->size, .crc = t->crc, .check_crc = true },
+                (mcs_blob){
+                    .offset = t->data, .bytes = t->size, .crc = t->crc, .check_crc = !z->no_crc },
                 e);
         if (t->blob < 0)
             return MCS_ENOMEM;
@@ -130,7 +133,7 @@ static mcs_status read_pickle(mcs_checkpoint *k, mcs_zip *z, const char *root, s
     uint8_t *bytes = NULL;
     size_t used = 0;
     mcs_pickle p;
-    mcs_status s = read_entry(k, pkl, &bytes, e);
+    mcs_status s = read_entry(k, z, pkl, &bytes, e);
     if (s != MCS_OK)
         return s;
     s = mcs_pickle_run(&p, k, bytes, (size_t)pkl->size, pkl->data, &used, e);
@@ -161,7 +164,7 @@ static mcs_status read_archive(mcs_checkpoint *k, mcs_zip *z, mcs_error *e)
     if (!pkl)
         return zip_bad(k, e, "there is no data.pkl: a zip, but not one that torch.save() wrote");
     if (order)
-        s = check_byteorder(k, order, e);
+        s = check_byteorder(k, z, order, e);
     return s == MCS_OK ? read_pickle(k, z, root, n, pkl, e) : s;
 }
 

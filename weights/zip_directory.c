@@ -276,6 +276,18 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(mcs_zip_entry *const *)a)->name, (*(mcs_zip_entry *const *)b)->name);
 }
 
+/* Written without CRCs: zero for every entry that has bytes. */
+static bool lacks_crc(const mcs_zip *z)
+{
+    int64_t filled = 0;
+    for (int64_t i = 0; i < z->count; i++) {
+        if (z->entries[i].crc != 0)
+            return false;
+        filled += z->entries[i].size > 0;
+    }
+    return filled > 1;
+}
+
 static mcs_status check_entries(mcs_zip *z, mcs_checkpoint *k, mcs_error *e)
 {
     uint8_t *buffer = malloc(2 * 65536); /* a name and an extra field */
@@ -293,6 +305,7 @@ static mcs_status check_entries(mcs_zip *z, mcs_checkpoint *k, mcs_error *e)
         return s;
     if (z->count > 0 && z->entries[0].local != 0)
         return zip_bad(k, e, "there is something before the first entry");
+    z->no_crc = lacks_crc(z);
     qsort(z->sorted, (size_t)z->count, sizeof *z->sorted, by_name);
     for (int64_t i = 1; i < z->count; i++)
         if (strcmp(z->sorted[i]->name, z->sorted[i - 1]->name) == 0)

@@ -18,6 +18,7 @@ typedef struct {
     mcs_zip_entry *entries;         /* in the order of their data */
     mcs_zip_entry **sorted;         /* by name */
     int64_t count;
+    bool no_crc;                    /* all are 0: torch.serialization.set_crc32_options(False) */
     uint64_t directory, directory_bytes;    /* the central directory */
 } mcs_zip;
 
