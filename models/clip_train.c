@@ -222,7 +222,7 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
     tower image = { .encode = encode_images, .prefix = "visual.", .rows = b->size };
     tower text = { .encode = encode_texts, .prefix = "text.", .rows = b->size * b->captions };
     bool grad = mcs_grad_enabled(c), whole = o->micro < 1 || o->micro >= b->size;
-    double value = NAN;
+    double value = (double)NAN;
     mcs_status status =
         whole ? step_whole(&s, &image, &text, &value) : step_parts(&s, &image, &text, &value);
     mcs_set_grad(c, grad);

@@ -76,7 +76,7 @@ static double sam_flop(const bench *b)
 {
     const mcs_sam_config *k = mcs_sam_get_config(b->sam);
     if (k->tiny)
-        return NAN;
+        return (double)NAN;
     double grid = (double)k->image / k->vit.patch, n = grid * grid, d = k->vit.dim;
     double windows = pow(ceil(grid / k->vit.window), 2), in_window = pow(k->vit.window, 2), flop = 0;
     for (int i = 0; i < k->vit.depth; i++) {
