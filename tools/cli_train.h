@@ -1,0 +1,112 @@
+/* cli_train.h - the parts of finetune_clip.  Everything a step does is a function of the settings,
+ * the seed and the number of the step, and a checkpoint holds all that steps leave behind, so a
+ * resumed run ends with the same bits as one that was never stopped. */
+#ifndef MCS_CLI_TRAIN_H
+#define MCS_CLI_TRAIN_H
+#include "models/clip_train.h"
+#include "models/sampler.h"
+#include "nn/optim.h"
+#include "tools/cli_pairs.h"
+
+typedef struct {
+    cli_list train_data; /* epoch e reads table e modulo their number */
+    const char *val_data;
+    cli_pairs_query query;
+    int on_error;
+    const char *pretrained, *vocab, *scratch, *logs, *name, *resume;
+    int init;
+    int batch, accum, micro, epochs, captions, warmup, scheduler;
+    float lr, gamma, wd, beta1, beta2, eps, clip_norm;
+    bool checkpointing;
+    int loss;
+    bool dhnnce, fixed_weights, learn_temperature;
+    float temperature, alpha, hardness1, hardness2, same_kind;
+    bool lock_image, lock_text, lock_norms;
+    int image_groups, text_layers;
+    cli_list freeze;
+    int aug;
+    int save_frequency, save_steps, keep, save_best, val_frequency, log_every, patience;
+    bool save_recent;
+} tr_opts;
+
+enum { TR_BEST_LOSS, TR_BEST_TOP1 }; /* tr_opts.save_best */
+enum { TR_STEP, TR_COSINE, TR_CONST }; /* tr_opts.scheduler */
+
+/* What a checkpoint remembers besides weights and moments. */
+typedef struct {
+    int64_t step; /* steps done */
+    double loss_sum; /* of the steps of the epoch begun */
+    int64_t loss_count;
+    json_t *history; /* a record for every epoch done */
+    int64_t best_epoch, stale; /* 0: none yet; epochs since the best */
+    double best;
+} tr_state;
+
+typedef struct {
+    cli *t;
+    const cli_program *program;
+    const tr_opts *o;
+    cli_pairs *train; /* one for each --train-data */
+    cli_pairs val;
+    mcs_biomedclip *model;
+    mcs_params *params; /* of model */
+    mcs_optim *optim;
+    mcs_ctx *ctx, *data; /* of the step; of its inputs */
+    tr_state s;
+    int64_t batch; /* pairs of a step */
+    int64_t *order; /* samples of the epoch begun */
+    int64_t order_epoch; /* -1: none */
+    bool **seen; /* by table and picture: reported as broken */
+    int64_t broken;
+    json_t *settings; /* what decides the weights */
+    cli_lock lock;
+    char *dir, *checkpoints; /* logs/name, and below it */
+    int log_fd;
+    char *log_path;
+} tr_run;
+
+/* ---- cli_train_run.c ---- */
+int tr_run_all(tr_run *r);
+int64_t tr_epoch_steps(const tr_run *r, int64_t epoch);
+const cli_pairs *tr_epoch_pairs(const tr_run *r, int64_t epoch);
+
+/* ---- One batch (cli_train_batch.c) ---- */
+typedef struct {
+    cli_picture *pictures; /* (size) those that could be read */
+    const cli_pairs *pairs;
+    int64_t *row; /* (captions, size): row of caption k of picture i */
+    uint8_t *negatives; /* Nullable; (captions, size, size) */
+    int64_t size;
+    int side;
+    mcs_clip_batch in;
+} tr_batch;
+/* The batch of the current step: pictures read, captions chosen and tokenised (in r->data).
+ * CLI_CONTINUE or an exit code; tr_batch_free() in any case. */
+int tr_batch_make(tr_run *r, int64_t epoch, int64_t index, tr_batch *b);
+void tr_batch_free(tr_batch *b);
+/* The mask (captions,n,n) of mcs_clip_batch for rows (captions,n) of a table with groups: a caption
+ * of the same picture, or of a group that some caption of the picture has, is no negative of it.
+ * To free(); NULL: out of memory. */
+uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions);
+
+/* ---- Model (cli_train_model.c) ---- */
+int tr_model_make(tr_run *r); /* loads or initialises, locks, makes the optimiser */
+
+/* ---- Validation (cli_train_val.c) ---- */
+/* Adds val_loss and top-k figures to the record; CLI_CONTINUE or an exit code. */
+int tr_validate(tr_run *r, json_t *record);
+/* The loss and options of a step. */
+mcs_clip_step_opts tr_step_opts(const tr_run *r);
+
+/* ---- Checkpoints (cli_train_checkpoint.c) ---- */
+int tr_save(tr_run *r, const char *name); /* "epoch_3", "step_120": files, `latest`, tidying */
+/* From --resume: "" if there is nothing to resume from, else the weights' path, owned by the cli. */
+int tr_resume_find(tr_run *r, const char **weights);
+int tr_resume_load(tr_run *r, const char *weights);
+
+/* ---- Logs (cli_train_log.c, cli_train_curves.c) ---- */
+int tr_log_begin(tr_run *r); /* params.json; log.jsonl without what lies after the step resumed */
+int tr_log(tr_run *r, json_t *line); /* takes over line */
+int tr_log_epoch(tr_run *r); /* metrics.csv, curves.svg from the history */
+mcs_status tr_curves(const json_t *history, const char *path, mcs_error *e) MCS_MUST_CHECK;
+#endif

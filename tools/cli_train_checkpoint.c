@@ -1,0 +1,275 @@
+/* cli_train_checkpoint.c - saving and resuming.
+ *
+ * Two files a checkpoint, NAME.safetensors (weights) and NAME.state.safetensors (moments, and as
+ * metadata where training stands); each is written beside and renamed, and `latest` is set only
+ * when both are there.  A kill at any moment leaves the previous `latest` whole. */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tools/cli_train.h"
+#include "weights/optim_state.h"
+
+static const char meta_key[] = "mcs.train";
+
+/* ---- Names ---- */
+
+/* N of "epoch_N" (what = "epoch_") followed by `suffix`; -1. */
+static int64_t number_in(const char *name, const char *what, const char *suffix)
+{
+    size_t n = strlen(what), digits = strspn(name + (strncmp(name, what, n) ? 0 : n), "0123456789");
+    if (strncmp(name, what, n) != 0 || !digits || digits > 15 ||
+        strcmp(name + n + digits, suffix) != 0)
+        return -1;
+    return strtoll(name + n, NULL, 10);
+}
+
+static char *file_of(const tr_run *r, const char *name, const char *suffix)
+{
+    return cli_join(r->checkpoints, name, suffix);
+}
+
+/* ---- Tidying ---- */
+
+static void remove_checkpoint(const tr_run *r, const char *name)
+{
+    static const char *const suffixes[] = { ".state.safetensors", ".safetensors" };
+    for (int i = 0; i < 2; i++) {
+        char *path = file_of(r, name, suffixes[i]);
+        if (path)
+            unlink(path);
+        free(path);
+    }
+}
+
+/* Is the checkpoint that was saved after `epoch` epochs to be kept? */
+static bool keeps(const tr_run *r, int64_t epoch)
+{
+    int64_t done = (int64_t)json_array_size(r->s.history), every = r->o->save_frequency;
+    if (epoch == done || epoch == r->s.best_epoch)
+        return true;
+    if (epoch > done || every < 1 || epoch % every)
+        return false;
+    return !r->o->keep || epoch > (done / every - r->o->keep) * every;
+}
+
+/* Removes what is older than asked for, and what killed runs left behind. */
+static void tidy(const tr_run *r, const char *latest)
+{
+    DIR *d = opendir(r->checkpoints);
+    const struct dirent *entry;
+    while (d && (entry = readdir(d))) {
+        char name[300];
+        int64_t epoch = number_in(entry->d_name, "epoch_", ".safetensors");
+        int64_t step = number_in(entry->d_name, "step_", ".safetensors");
+        if (strstr(entry->d_name, ".tmp")) {
+            char *path = file_of(r, entry->d_name, "");
+            if (path)
+                unlink(path);
+            free(path);
+            continue;
+        }
+        snprintf(name, sizeof name, "%s", entry->d_name);
+        name[strcspn(name, ".")] = 0;
+        if (strcmp(name, latest) != 0 && ((epoch >= 0 && !keeps(r, epoch)) || step >= 0))
+            remove_checkpoint(r, name);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* ---- Saving ---- */
+
+static char *state_text(const tr_run *r)
+{
+    json_t *data = json_array();
+    for (int i = 0; i < r->o->train_data.count; i++)
+        json_array_append_new(data, json_string(r->train[i].fingerprint));
+    json_t *j =
+        json_pack("{s:I, s:f, s:I, s:O, s:I, s:I, s:f, s:O, s:o}", "step", (json_int_t)r->s.step,
+                  "loss_sum", r->s.loss_sum, "loss_count", (json_int_t)r->s.loss_count, "history",
+                  r->s.history, "best_epoch", (json_int_t)r->s.best_epoch, "stale",
+                  (json_int_t)r->s.stale, "best", r->s.best, "settings", r->settings, "data", data);
+    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static mcs_status check_weights(const tr_run *r, mcs_error *e)
+{
+    for (int64_t i = 0; i < mcs_params_count(r->params); i++) {
+        mcs_param_entry w = mcs_params_at(r->params, i);
+        if (!w.tensor->node)
+            continue;
+        for (int64_t k = 0; k < mcs_numel(w.tensor); k++)
+            if (!isfinite(mcs_f32(w.tensor)[k]))
+                return mcs_error_set(e, MCS_ENUMERIC,
+                                     "%s is no longer finite; the last checkpoint "
+                                     "is kept, try a lower --lr",
+                                     w.name);
+    }
+    return MCS_OK;
+}
+
+static mcs_status write_pair(tr_run *r, const char *name, mcs_error *e)
+{
+    char *weights = file_of(r, name, ".safetensors"), *text = state_text(r);
+    char *state = file_of(r, name, ".state.safetensors");
+    const char *meta[] = { meta_key, text, NULL };
+    mcs_status s = check_weights(r, e);
+    if (s == MCS_OK && (!weights || !state || !text))
+        s = mcs_error_set(e, MCS_ENOMEM, "out of memory for a checkpoint");
+    if (s == MCS_OK)
+        s = mcs_biomedclip_save(r->model, weights, MCS_CLIP_OPEN_CLIP, MCS_ST_F32, e);
+    if (s == MCS_OK)
+        s = mcs_optim_save(r->optim, r->params, state, meta, e);
+    free(weights);
+    free(state);
+    free(text);
+    return s;
+}
+
+static mcs_status point(const tr_run *r, const char *file, const char *name, mcs_error *e)
+{
+    char line[80], *path = cli_join(r->dir, file, "");
+    int n = snprintf(line, sizeof line, "%s\n", name);
+    mcs_status s =
+        path ? cli_write(path, line, (size_t)n, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    free(path);
+    return s;
+}
+
+int tr_save(tr_run *r, const char *name)
+{
+    mcs_error e = { 0 };
+    char best[40];
+    mcs_status s = write_pair(r, name, &e);
+    if (s == MCS_OK)
+        s = point(r, "latest", name, &e);
+    snprintf(best, sizeof best, "epoch_%lld", (long long)r->s.best_epoch);
+    if (s == MCS_OK && r->s.best_epoch)
+        s = point(r, "best", best, &e);
+    if (s != MCS_OK)
+        return cli_die(r->t, &e, false);
+    tidy(r, name);
+    cli_detail(r->t, "saved %s/%s.safetensors", r->checkpoints, name);
+    return CLI_CONTINUE;
+}
+
+/* ---- Resuming ---- */
+
+static int find_latest(tr_run *r, const char **weights)
+{
+    mcs_error e = { 0 };
+    char *path = cli_join(r->dir, "latest", "");
+    char *name = path && cli_exists(path) ? cli_read_text(path, NULL, &e) : NULL;
+    free(path);
+    if (e.status != MCS_OK)
+        return cli_die(r->t, &e, false);
+    if (!name) {
+        cli_info(r->t, "%s: no checkpoint yet, training begins", r->dir);
+        return CLI_CONTINUE;
+    }
+    name[strcspn(name, "\r\n")] = 0;
+    bool good = number_in(name, "epoch_", "") >= 0 || number_in(name, "step_", "") >= 0;
+    char *file = good ? file_of(r, name, ".safetensors") : NULL;
+    free(name);
+    if (!good)
+        return cli_error(r->t, CLI_BAD_MODEL,
+                         "%s/latest does not name a checkpoint (epoch_N or "
+                         "step_N)",
+                         r->dir);
+    *weights = cli_own(r->t, file);
+    return *weights ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+}
+
+int tr_resume_find(tr_run *r, const char **weights)
+{
+    if (!r->o->resume)
+        return CLI_CONTINUE;
+    if (strcmp(r->o->resume, "latest") == 0)
+        return find_latest(r, weights);
+    *weights = r->o->resume;
+    return CLI_CONTINUE;
+}
+
+/* "x.safetensors" -> "x.state.safetensors" */
+static char *state_of(const char *weights)
+{
+    static const char tail[] = ".safetensors";
+    size_t n = strlen(weights), m = sizeof tail - 1;
+    char *path = malloc(n + sizeof ".state");
+    if (path && n > m && strcmp(weights + n - m, tail) == 0)
+        snprintf(path, n + sizeof ".state", "%.*s.state%s", (int)(n - m), weights, tail);
+    else if (path)
+        snprintf(path, n + sizeof ".state", "%s.state", weights);
+    return path;
+}
+
+/* The flag whose value differs, or NULL. */
+static const char *changed(json_t *now, const json_t *then)
+{
+    for (void *it = json_object_iter(now); it; it = json_object_iter_next(now, it)) {
+        const char *key = json_object_iter_key(it);
+        if (!json_equal(json_object_iter_value(it), json_object_get(then, key)))
+            return key;
+    }
+    return NULL;
+}
+
+static int take_state(tr_run *r, const json_t *j, const char *path)
+{
+    const json_t *data = json_object_get(j, "data");
+    const char *flag = changed(r->settings, json_object_get(j, "settings"));
+    if (flag && !r->t->force)
+        return cli_error(r->t, CLI_BAD_USAGE,
+                         "%s: was trained with another --%s; give the same settings, or --force to "
+                         "go on with the new ones",
+                         path, flag);
+    bool same = json_array_size(data) == (size_t)r->o->train_data.count;
+    for (int i = 0; same && i < r->o->train_data.count; i++) {
+        const char *was = json_string_value(json_array_get(data, (size_t)i));
+        same = was && strcmp(was, r->train[i].fingerprint) == 0;
+    }
+    if (!same && !r->t->force)
+        return cli_error(r->t, CLI_BAD_USAGE,
+                         "%s: was trained on other data; --force goes on with "
+                         "the new data",
+                         path);
+    const json_t *history = json_object_get(j, "history");
+    r->s.step = json_integer_value(json_object_get(j, "step"));
+    r->s.loss_sum = json_number_value(json_object_get(j, "loss_sum"));
+    r->s.loss_count = json_integer_value(json_object_get(j, "loss_count"));
+    r->s.best_epoch = json_integer_value(json_object_get(j, "best_epoch"));
+    r->s.stale = json_integer_value(json_object_get(j, "stale"));
+    r->s.best = json_number_value(json_object_get(j, "best"));
+    if (!json_is_array(history) || r->s.step < 0 || r->s.step < mcs_optim_steps(r->optim))
+        return cli_error(r->t, CLI_BAD_MODEL, "%s: where training stood is damaged", path);
+    json_decref(r->s.history);
+    r->s.history = json_deep_copy(history);
+    return r->s.history ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+}
+
+int tr_resume_load(tr_run *r, const char *weights)
+{
+    mcs_error e = { 0 };
+    char *path = state_of(weights);
+    mcs_checkpoint *k = path ? mcs_checkpoint_open(path, &e) : NULL;
+    int code = CLI_CONTINUE;
+    if (!k || mcs_optim_load(r->optim, r->params, k, &e) != MCS_OK)
+        code = path ? cli_die(r->t, &e, true) : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    const char *text = code == CLI_CONTINUE ? mcs_checkpoint_meta(k, meta_key) : NULL;
+    json_t *j = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (code == CLI_CONTINUE && !json_is_object(j))
+        code = cli_error(r->t, CLI_BAD_MODEL, "%s: does not say where training stood", path);
+    if (code == CLI_CONTINUE)
+        code = take_state(r, j, path);
+    if (code == CLI_CONTINUE)
+        cli_info(r->t, "going on from %s: step %lld", weights, (long long)r->s.step);
+    json_decref(j);
+    mcs_checkpoint_close(k);
+    free(path);
+    return code;
+}

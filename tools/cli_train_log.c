@@ -1,0 +1,154 @@
+/* cli_train_log.c - what a run leaves behind besides weights: params.json, log.jsonl, metrics.csv,
+ * curves.svg, errors.jsonl. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tools/cli_train.h"
+
+/* ---- log.jsonl ---- */
+
+typedef struct {
+    cli_html text;
+    int64_t step, epochs;
+    bool failed;
+} kept_lines;
+
+/* Lines of steps and epochs that the resumed run will do again are dropped. */
+static void keep_line(void *arg, json_t *line)
+{
+    kept_lines *k = arg;
+    const json_t *epoch = json_object_get(line, "val_loss") || json_object_get(line, "train_loss")
+                              ? json_object_get(line, "epoch")
+                              : NULL;
+    if (json_integer_value(json_object_get(line, "step")) > k->step ||
+        (epoch && json_integer_value(epoch) > k->epochs))
+        return;
+    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    k->failed = k->failed || !text;
+    if (text) {
+        cli_html_raw(&k->text, text);
+        cli_html_raw(&k->text, "\n");
+    }
+    free(text);
+}
+
+static mcs_status trim_log(tr_run *r, mcs_error *e)
+{
+    kept_lines k = { .step = r->s.step, .epochs = (int64_t)json_array_size(r->s.history) };
+    mcs_status s = MCS_OK;
+    if (r->s.step > 0)
+        s = cli_jsonl_read(r->log_path, keep_line, &k, NULL, e);
+    if (s == MCS_OK && (k.failed || k.text.failed))
+        s = mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", r->log_path);
+    if (s == MCS_OK)
+        s = cli_write(r->log_path, k.text.text ? k.text.text : "", k.text.size, e);
+    free(k.text.text);
+    return s;
+}
+
+static mcs_status write_params(tr_run *r, mcs_error *e)
+{
+    char *path = cli_join(r->dir, "params.json", "");
+    json_t *data = json_array(), *all = cli_settings(r->program, r->o, false);
+    for (int i = 0; i < r->o->train_data.count; i++)
+        json_array_append_new(data, json_pack("{s:o, s:I, s:I, s:s}", "file",
+                                              cli_json_text(r->o->train_data.items[i]), "pairs",
+                                              (json_int_t)r->train[i].count, "pictures",
+                                              (json_int_t)r->train[i].images, "fingerprint",
+                                              r->train[i].fingerprint));
+    json_t *j =
+        json_pack("{s:s, s:s, s:o, s:I, s:o}", "tool", r->program->name, "version", MCS_VERSION,
+                  "settings", all, "seed", (json_int_t)r->t->seed, "data", data);
+    mcs_status s =
+        path && j ? cli_write_json(path, j, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    json_decref(j);
+    free(path);
+    return s;
+}
+
+static mcs_status write_errors(tr_run *r, mcs_error *e)
+{
+    char *path = cli_join(r->dir, "errors.jsonl", "");
+    if (!path)
+        return mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    unlink(path);
+    mcs_status s = MCS_OK;
+    int fd = -1;
+    for (int i = 0; i <= r->o->train_data.count && s == MCS_OK; i++) {
+        const cli_pairs *p = i < r->o->train_data.count ? &r->train[i] : &r->val;
+        for (size_t k = 0; k < json_array_size(p->problems) && s == MCS_OK; k++) {
+            fd = fd < 0 ? cli_jsonl_open(path, e) : fd;
+            s = fd < 0 ? MCS_EIO : cli_jsonl_append(fd, path, json_array_get(p->problems, k), e);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return s;
+}
+
+int tr_log_begin(tr_run *r)
+{
+    mcs_error e = { 0 };
+    r->log_path = cli_own(r->t, cli_join(r->dir, "log.jsonl", ""));
+    if (!r->log_path)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    if (write_params(r, &e) != MCS_OK || write_errors(r, &e) != MCS_OK || trim_log(r, &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
+    r->log_fd = cli_jsonl_open(r->log_path, &e);
+    if (r->log_fd < 0)
+        return cli_die(r->t, &e, false);
+    return json_array_size(r->s.history) ? tr_log_epoch(r) : CLI_CONTINUE;
+}
+
+int tr_log(tr_run *r, json_t *line)
+{
+    mcs_error e = { 0 };
+    mcs_status s = line ? cli_jsonl_append(r->log_fd, r->log_path, line, &e)
+                        : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
+    json_decref(line);
+    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
+}
+
+/* ---- metrics.csv and the curves ---- */
+
+static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
+                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2" };
+enum { COLUMNS = sizeof columns / sizeof *columns };
+
+static mcs_status write_metrics(const tr_run *r, const char *path, mcs_error *e)
+{
+    cli_html h = { 0 };
+    for (int i = 0; i < COLUMNS; i++)
+        cli_html_rawf(&h, "%s%s", columns[i], i + 1 < COLUMNS ? "," : "\n");
+    for (size_t k = 0; k < json_array_size(r->s.history); k++) {
+        const json_t *line = json_array_get(r->s.history, k);
+        for (int i = 0; i < COLUMNS; i++) {
+            const json_t *v = json_object_get(line, columns[i]);
+            if (json_is_number(v))
+                cli_html_rawf(&h, "%.9g", json_number_value(v));
+            cli_html_raw(&h, i + 1 < COLUMNS ? "," : "\n");
+        }
+    }
+    mcs_status s = h.failed ? mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path)
+                            : cli_write(path, h.text, h.size, e);
+    free(h.text);
+    return s;
+}
+
+int tr_log_epoch(tr_run *r)
+{
+    mcs_error e = { 0 };
+    char *metrics = cli_join(r->dir, "metrics.csv", ""), *svg = cli_join(r->dir, "curves.svg", "");
+    mcs_status s = metrics && svg ? MCS_OK : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
+    if (s == MCS_OK)
+        s = write_metrics(r, metrics, &e);
+    if (s == MCS_OK)
+        s = tr_curves(r->s.history, svg, &e);
+    if (s == MCS_OK)
+        s = write_errors(r, &e);
+    free(metrics);
+    free(svg);
+    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
+}

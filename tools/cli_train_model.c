@@ -1,0 +1,174 @@
+/* cli_train_model.c - the model that is trained: from a checkpoint, or new from a description. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/cli_train.h"
+
+/* ---- From scratch ---- */
+
+typedef struct {
+    const char *part, *key; /* part: "vision", "text" or NULL */
+    int *value;
+    bool seen;
+} size_field;
+
+static const json_t *member(const json_t *root, const size_field *f)
+{
+    return json_object_get(f->part ? json_object_get(root, f->part) : root, f->key);
+}
+
+/* The number of keys in the description that are known. */
+static size_t read_sizes(const json_t *root, size_field *fields, size_t n, const char **wrong)
+{
+    size_t known = 0;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = member(root, &fields[i]);
+        if (!v)
+            continue;
+        known++;
+        if (json_is_integer(v) && json_integer_value(v) > 0 && json_integer_value(v) < 1 << 24)
+            *fields[i].value = (int)json_integer_value(v);
+        else
+            *wrong = fields[i].key;
+    }
+    return known;
+}
+
+static int describe(tr_run *r, mcs_biomedclip_config *c, double *scale)
+{
+    mcs_error e = { 0 };
+    const char *path = r->o->scratch, *wrong = NULL;
+    size_field fields[] = {
+        { "vision", "image", &c->vision.image, 0 },
+        { "vision", "patch", &c->vision.patch, 0 },
+        { "vision", "dim", &c->vision.dim, 0 },
+        { "vision", "depth", &c->vision.depth, 0 },
+        { "vision", "heads", &c->vision.heads, 0 },
+        { "vision", "mlp_dim", &c->vision.mlp_dim, 0 },
+        { "text", "vocab", &c->text.vocab, 0 },
+        { "text", "positions", &c->text.positions, 0 },
+        { "text", "types", &c->text.types, 0 },
+        { "text", "dim", &c->text.dim, 0 },
+        { "text", "depth", &c->text.depth, 0 },
+        { "text", "heads", &c->text.heads, 0 },
+        { "text", "mlp_dim", &c->text.mlp_dim, 0 },
+        { NULL, "text_hidden", &c->text_hidden, 0 },
+        { NULL, "embed", &c->embed, 0 },
+        { NULL, "context", &c->context, 0 },
+    };
+    json_t *root = cli_read_json(path, &e);
+    if (!root)
+        return cli_error(r->t, CLI_BAD_USAGE, "--from-scratch: %s", e.message);
+    const json_t *logit = json_object_get(root, "logit_scale");
+    size_t known = read_sizes(root, fields, sizeof fields / sizeof *fields, &wrong);
+    size_t given = json_object_size(root) + json_object_size(json_object_get(root, "vision")) +
+                   json_object_size(json_object_get(root, "text"));
+    given -= (json_object_get(root, "vision") != NULL) + (json_object_get(root, "text") != NULL) +
+             (logit != NULL);
+    if (json_is_number(logit))
+        *scale = json_number_value(logit);
+    else if (logit)
+        wrong = "logit_scale";
+    json_decref(root);
+    if (wrong)
+        return cli_error(r->t, CLI_BAD_USAGE, "--from-scratch: %s: '%s' must be a positive number",
+                         path, wrong);
+    if (known != given)
+        return cli_error(r->t, CLI_BAD_USAGE,
+                         "--from-scratch: %s: a key is not known; there are vision {image, patch, "
+                         "dim, depth, heads, mlp_dim}, text {vocab, positions, types, dim, depth, "
+                         "heads, mlp_dim}, text_hidden, embed, context, logit_scale",
+                         path);
+    return CLI_CONTINUE;
+}
+
+static int build(tr_run *r)
+{
+    mcs_error e = { 0 };
+    mcs_biomedclip_config c = mcs_biomedclip_published();
+    double scale = log(1 / 0.07);
+    int code = describe(r, &c, &scale);
+    if (code != CLI_CONTINUE)
+        return code;
+    if (!r->o->vocab)
+        return cli_error(r->t, CLI_BAD_USAGE, "--from-scratch needs --vocab FILE");
+    mcs_wordpiece *w = mcs_wordpiece_load(r->o->vocab, &e);
+    if (!w)
+        return cli_die(r->t, &e, true);
+    if (c.text.vocab == mcs_biomedclip_published().text.vocab)
+        c.text.vocab = (int)mcs_wordpiece_size(w);
+    r->model = mcs_biomedclip_new(&c, &e);
+    if (!r->model || mcs_biomedclip_set_vocab(r->model, w, &e) != MCS_OK) {
+        mcs_wordpiece_free(w);
+        return cli_error(r->t, CLI_BAD_USAGE, "--from-scratch: %s: %s", r->o->scratch, e.message);
+    }
+    mcs_params *p = mcs_biomedclip_params(r->model);
+    if (r->o->init == 1)
+        mcs_params_reinit(p, "", MCS_INIT_KAIMING, MCS_INIT_XAVIER);
+    if (mcs_params_init(p, (uint64_t)r->t->seed) != MCS_OK)
+        return cli_die(r->t, mcs_params_error(p), false);
+    mcs_f32(mcs_params_find(p, "logit_scale"))[0] = (float)scale;
+    return CLI_CONTINUE;
+}
+
+/* ---- Freezing, optimiser ---- */
+
+static int freeze(tr_run *r)
+{
+    mcs_error e = { 0 };
+    const tr_opts *o = r->o;
+    const mcs_clip_lock lock = { .image = o->lock_image,
+                                 .image_groups = o->image_groups,
+                                 .text = o->lock_text,
+                                 .text_layers = o->text_layers,
+                                 .text_norms = o->lock_norms,
+                                 .scale = !o->learn_temperature };
+    if (mcs_clip_train_lock(r->model, &lock, &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
+    for (int i = 0; i < o->freeze.count; i++)
+        if (mcs_params_train(r->params, o->freeze.items[i], false) != MCS_OK)
+            return cli_error(r->t, CLI_BAD_USAGE, "--freeze: %s", mcs_params_message(r->params));
+    int64_t trained = 0;
+    for (int64_t i = 0; i < mcs_params_count(r->params); i++) {
+        const mcs_tensor *x = mcs_params_at(r->params, i).tensor;
+        trained += x->node ? mcs_numel(x) : 0;
+    }
+    if (!trained)
+        return cli_error(r->t, CLI_BAD_USAGE, "all weights are frozen: nothing to train");
+    cli_detail(r->t, "%lld of %lld weights are trained", (long long)trained,
+               (long long)mcs_params_numel(r->params));
+    return CLI_CONTINUE;
+}
+
+int tr_model_make(tr_run *r)
+{
+    mcs_error e = { 0 };
+    const tr_opts *o = r->o;
+    int code = CLI_CONTINUE;
+    const char *resume = "";
+    code = tr_resume_find(r, &resume);
+    if (code != CLI_CONTINUE)
+        return code;
+    if (*resume)
+        r->model = mcs_biomedclip_load(resume, o->vocab, &e);
+    else if (o->scratch)
+        code = build(r);
+    else
+        r->model = mcs_biomedclip_load(o->pretrained, o->vocab, &e);
+    if (code != CLI_CONTINUE)
+        return code;
+    if (!r->model)
+        return cli_die(r->t, &e, true);
+    if (!mcs_biomedclip_vocab(r->model))
+        return cli_error(r->t, CLI_BAD_MODEL,
+                         "no vocabulary: put vocab.txt beside the checkpoint, "
+                         "or give --vocab FILE");
+    r->params = mcs_biomedclip_params(r->model);
+    code = freeze(r);
+    if (code != CLI_CONTINUE)
+        return code;
+    r->optim = mcs_adamw_new(r->params, &(mcs_adamw_opts){ o->beta1, o->beta2, o->eps, o->wd });
+    if (!r->optim)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for the optimiser");
+    return *resume ? tr_resume_load(r, resume) : CLI_CONTINUE;
+}

@@ -1,0 +1,100 @@
+/* cli_train_val.c - the loss and the retrieval of the validation pairs. */
+#include <math.h>
+#include <stdlib.h>
+#include "models/retrieval.h"
+#include "tools/cli_train.h"
+
+mcs_clip_step_opts tr_step_opts(const tr_run *r)
+{
+    static const mcs_contrastive_kind kinds[] = { MCS_LOSS_DHN_NCE, MCS_LOSS_HN_NCE, MCS_LOSS_DCL,
+                                                  MCS_LOSS_INFONCE, MCS_LOSS_DHN_NCE_OFFICIAL };
+    const tr_opts *o = r->o;
+    mcs_contrastive_opts l = mcs_contrastive_defaults(kinds[o->dhnnce ? 0 : o->loss]);
+    l.temperature = o->temperature;
+    l.beta1 = o->hardness1;
+    l.beta2 = o->hardness2;
+    if (o->alpha > 0 || l.kind != MCS_LOSS_HN_NCE) /* HN-NCE without its positive is DHN-NCE */
+        l.alpha = o->alpha;
+    l.fixed_weights = o->fixed_weights;
+    return (mcs_clip_step_opts){ .loss = l,
+                                 .learn_scale = o->learn_temperature,
+                                 .seed = (uint64_t)r->t->seed,
+                                 .step = (uint64_t)r->s.step };
+}
+
+/* Mean over batches in the table's order, each weighted by its pairs. */
+static int val_loss(tr_run *r, const cli_embedded *v, double *loss)
+{
+    mcs_clip_step_opts o = tr_step_opts(r);
+    double sum = 0;
+    int64_t used = 0;
+    bool grad = mcs_set_grad(r->ctx, false);
+    for (int64_t at = 0; at < v->count; at += r->batch) {
+        int64_t n = v->count - at < r->batch ? v->count - at : r->batch;
+        if (n < 2)
+            break;
+        mcs_ctx_reset(r->ctx);
+        const mcs_tensor *x =
+            mcs_wrap(r->ctx, MCS_F32, 2, MCS_SHAPE(n, v->width), v->image + at * v->width);
+        const mcs_tensor *y =
+            mcs_wrap(r->ctx, MCS_F32, 2, MCS_SHAPE(n, v->width), v->text + at * v->width);
+        uint8_t *mask = r->val.grouped ? tr_negatives(&r->val, v->row + at, n, 1) : NULL;
+        const mcs_tensor *l = mcs_clip_loss(r->ctx, r->model, x, y, mask, &o);
+        bool no_mask = r->val.grouped && !mask;
+        free(mask);
+        if (no_mask)
+            return cli_error(r->t, CLI_NO_MEMORY, "out of memory for a mask of negatives");
+        if (!l)
+            return cli_die(r->t, mcs_ctx_error(r->ctx), false);
+        sum += (double)mcs_f32(l)[0] * (double)n;
+        used += n;
+    }
+    mcs_ctx_reset(r->ctx);
+    mcs_set_grad(r->ctx, grad);
+    *loss = used ? sum / (double)used : 0;
+    return CLI_CONTINUE;
+}
+
+static int measure(tr_run *r, const cli_embedded *v, json_t *record)
+{
+    mcs_error e = { 0 };
+    mcs_retrieval_result out;
+    double loss = 0;
+    int64_t *group = malloc((size_t)v->count * sizeof *group);
+    const mcs_retrieval_opts o = { .batch = 50, .runs = 1, .k = { 1, 2 }, .ks = 2 };
+    const mcs_retrieval_pairs p = { v->image, v->text, v->count, v->width,
+                                    r->val.grouped ? group : NULL };
+    if (!group)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    for (int64_t i = 0; i < v->count; i++)
+        group[i] = r->val.items[v->row[i]].group;
+    mcs_status s = mcs_retrieval(&p, &o, mcs_ctx_pool(r->ctx), &out, &e);
+    free(group);
+    if (s != MCS_OK)
+        return s == MCS_EINVAL ? cli_error(r->t, CLI_NOTHING, "validation: %s", e.message)
+                               : cli_die(r->t, &e, false);
+    int code = val_loss(r, v, &loss);
+    if (code != CLI_CONTINUE)
+        return code;
+    if (!isfinite(loss))
+        return cli_error(r->t, CLI_NOT_FINITE, "the validation loss is %g", loss);
+    if (json_object_update_new(
+            record,
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "val_loss", loss, "top1",
+                      (out.image_to_text[0].mean + out.text_to_image[0].mean) / 2, "i2t_top1",
+                      out.image_to_text[0].mean, "i2t_top2", out.image_to_text[1].mean, "t2i_top1",
+                      out.text_to_image[0].mean, "t2i_top2", out.text_to_image[1].mean)))
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    return CLI_CONTINUE;
+}
+
+int tr_validate(tr_run *r, json_t *record)
+{
+    cli_embedded v;
+    int code = cli_pairs_embed(r->t, r->ctx, r->model, &r->val, r->o->on_error == 1,
+                               "validation pairs", &v);
+    if (code == CLI_CONTINUE)
+        code = measure(r, &v, record);
+    cli_embedded_free(&v);
+    return code;
+}
