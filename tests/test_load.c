@@ -161,6 +161,10 @@ static void transpose_first(mcs_save_entry *list, int64_t *n)
     list[0].shape[0] = 3;
     list[0].shape[1] = 5;
 }
+static void scalar_last(mcs_save_entry *list, int64_t *n)
+{
+    list[*n - 1].ndim = 0;
+}
 static void put_nan(mcs_save_entry *list, int64_t *n)
 {
     static float bad[15];
@@ -189,6 +193,8 @@ static void test_strictness(void **state)
     load_gives(p, path, "", NULL, 0, MCS_ESHAPE, "blocks.0.fc1.weight (3, 5), not (5, 3)");
     load_gives(p, path, "", NULL, MCS_LOAD_ALLOW_MISSING | MCS_LOAD_ALLOW_UNEXPECTED, MCS_ESHAPE,
                "1 have another shape");
+    path = write_edited("", scalar_last);
+    load_gives(p, path, "", NULL, 0, MCS_ESHAPE, "head.weight (), not (2, 5)");
     load_gives(p, path, "nowhere.", NULL, 0, MCS_ENOTFOUND, "7 of the model's 7");
     load_gives(p, path, "nowhere.", NULL, MCS_LOAD_ALLOW_MISSING, MCS_ENOTFOUND, "holds none");
     load_gives(p, write_edited("", add_position_ids), "", ignore, 0, MCS_OK, "");

@@ -121,6 +121,10 @@ static const struct {
       "a storage of 9223372036854775807 elements" },
     { P("\x80\2}X\1\0\0\0a" G2 ZIP_STORAGE("FloatStorage", "9", "\2") "K\0K\2\x85K\1\x85\x89NtRs."),
       "there is no entry for storage '9'" },
+    { P("\x80\2}X\1\0\0\0a" G2 "((X\7\0\0\0storagectorch\nFloatStorage\nX\3\0\0\0"
+        "0\0x"
+        "X\3\0\0\0cpuK\2tQK\0K\2\x85K\1\x85\x89NtRs."),
+      "there is no entry for storage '0\\x00x'" },
     { P("\x80\2}X\1\0\0\0a" G2 "(NK\0K\2\x85K\1\x85\x89NtRs."), "a tensor is rebuilt from" },
     { P(TENSOR("J\xff\xff\xff\xff", "K\2\x85", "K\1\x85")), "a tensor is rebuilt from" },
     { P(TENSOR("K\1", "K\2\x85", "K\1\x85")), "tensor 'a' reaches past the end of its storage" },

@@ -165,7 +165,8 @@ static void test_full_disk(void **state)
     bytes whole = slurp(path);
     assert_int_equal(mcs_safetensors_write(path, 2, entries, NULL, &e), MCS_OK);
     bytes before = slurp(path);
-    int files = files_in_folder();
+    int files = files_in_folder(), next_fd = dup(0);
+    close(next_fd);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     for (rlim_t n = 0; n < whole.n; n += 37) {
@@ -181,6 +182,9 @@ static void test_full_disk(void **state)
         assert_memory_equal(after.at, before.at, before.n);
         drop(&after);
         assert_int_equal(files_in_folder(), files);
+        int fd = dup(0); /* no descriptor is left open */
+        close(fd);
+        assert_int_equal(fd, next_fd);
     }
     drop(&before);
     drop(&whole);

@@ -212,25 +212,19 @@ static mcs_status index_names(mcs_checkpoint *k, mcs_error *e)
     return MCS_OK;
 }
 
-static bool is_tar(const mcs_checkpoint *k)
-{
-    uint8_t b[5];
-    return k->source.size >= 512 && mcs_source_read(&k->source, 257, b, sizeof b, NULL) == MCS_OK &&
-           memcmp(b, "ustar", 5) == 0;
-}
-
 /* Formats are told apart by their first bytes: an extension can lie.  A safetensors header of
  * 0x04034b50 or more bytes would exceed the limit, so nothing has two readings. */
 static mcs_status read_directory(mcs_checkpoint *k, mcs_error *e)
 {
-    uint8_t head[9] = { 0 };
-    if (k->source.size < sizeof head)
+    uint8_t head[512] = { 0 };
+    uint64_t n = k->source.size < sizeof head ? k->source.size : sizeof head;
+    if (n < 9)
         return mcs_error_set(e, MCS_EFORMAT, "%s: %llu bytes are too few for a checkpoint",
-                             k->source.path, (unsigned long long)k->source.size);
-    mcs_status s = mcs_source_read(&k->source, 0, head, sizeof head, e);
+                             k->source.path, (unsigned long long)n);
+    mcs_status s = mcs_source_read(&k->source, 0, head, n, e);
     if (s != MCS_OK)
         return s;
-    if (is_tar(k))
+    if (memcmp(head + 257, "ustar", 5) == 0)
         return mcs_error_set(e, MCS_EFORMAT,
                              "%s: a tar file, as the first PyTorch releases wrote; load it in "
                              "PyTorch and save it again",
