@@ -22,8 +22,9 @@ static inline void zip_common(archive *z, int i, const char *name, int flags, bo
     add_int(&z->b, strlen(name), 2);
 }
 
-/* With a descriptor after the data, as PyTorch writes, or the sizes in front. */
-static inline void zip_add(archive *z, const char *name, const void *data, size_t n, bool descriptor)
+/* descriptor 0: sizes in front; 1: after the data, as PyTorch writes; 2: likewise with 8-byte
+ * sizes; 3, 4: as 1, 2 without signature. */
+static inline void zip_add(archive *z, const char *name, const void *data, size_t n, int descriptor)
 {
     int i = z->count++;
     z->local[i] = z->b.n;
@@ -38,10 +39,11 @@ static inline void zip_add(archive *z, const char *name, const void *data, size_
     add_int(&z->b, 'Z' << 8, 2); /* extra field "FB", 1 byte: PyTorch's padding */
     add(&z->b, data, n);
     if (descriptor) {
-        add_int(&z->b, 0x08074b50, 4);
+        if (descriptor < 3)
+            add_int(&z->b, 0x08074b50, 4);
         add_int(&z->b, z->crc[i], 4);
-        add_int(&z->b, n, 4);
-        add_int(&z->b, n, 4);
+        add_int(&z->b, n, descriptor % 2 ? 4 : 8);
+        add_int(&z->b, n, descriptor % 2 ? 4 : 8);
     }
 }
 
@@ -98,7 +100,7 @@ static const char *const zip_names[] = { "f/data.pkl", "f/byteorder", "f/data/0"
 static const float zip_values[2] = { 1.5f, -2.0f };
 
 /* The valid archive with this pickle: entries 0 pickle, 1 byteorder, 2 storage, 3 version. */
-static inline archive zip_make(const void *pickle, size_t n, bool descriptor, bool zip64)
+static inline archive zip_make(const void *pickle, size_t n, int descriptor, bool zip64)
 {
     archive z = { 0 };
     zip_add(&z, zip_names[0], pickle, n, descriptor);
