@@ -1,6 +1,7 @@
-/* PyTorch files on arbitrary bytes.  The first byte chooses how deep the fuzzer starts: the bytes
- * are the whole file, or the pickle inside a well-formed zip with storages "0" and "1", or what
- * follows the system record of a legacy file. */
+/* PyTorch files on arbitrary bytes.  The first byte chooses how deep the fuzzer starts: 'P' or 0x80,
+ * as PyTorch files begin (those of tests/golden are its seeds): the bytes are the file; 'L': the
+ * rest follows the system record of a legacy file; else the rest is the pickle inside a
+ * well-formed zip with storages "0" and "1". */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -93,16 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    switch (data[0] & 3) {
-    case 0:
-    case 1:
-        zipped(data + 1, size - 1);
-        break;
-    case 2:
+    if (data[0] == 'P' || data[0] == 0x80)
+        fuzz_checkpoint(data, size);
+    else if (data[0] == 'L')
         legacy(data + 1, size - 1);
-        break;
-    default:
-        fuzz_checkpoint(data + 1, size - 1);
-    }
+    else
+        zipped(data + 1, size - 1);
     return 0;
 }
