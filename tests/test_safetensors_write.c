@@ -60,6 +60,47 @@ static void test_round_trip(void **state)
     mcs_checkpoint_close(k);
 }
 
+/* Names are UTF-8, and only that. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "\xC2\x80",         "\xDF\xBF",     "\xE0\xA0\x80",
+                                        "\xED\x9F\xBF",     "\xEE\x80\x80", "\xF0\x90\x80\x80",
+                                        "\xF4\x8F\xBF\xBF", "\x7F\x01 /../" };
+    static const char *const bad[] = { "\x80",
+                                       "\xC1\xBF",
+                                       "\xC3",
+                                       "\xC3(",
+                                       "\xE0\x9F\xBF",
+                                       "\xED\xA0\x80",
+                                       "\xED\xBF\xBF",
+                                       "\xE4\xB8",
+                                       "\xE4\xB8x",
+                                       "\xF0\x8F\xBF\xBF",
+                                       "\xF4\x90\x80\x80",
+                                       "\xF5\x80\x80\x80",
+                                       "\xF0\x90\x80",
+                                       "\xFE" };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        mcs_error e = { 0 };
+        mcs_save_entry t = entries[1];
+        t.name = good[i];
+        assert_int_equal(mcs_safetensors_write(temporary("a.safetensors"), 1, &t, NULL, &e),
+                         MCS_OK);
+        mcs_checkpoint *k = reopen(temporary("a.safetensors"));
+        assert_non_null(mcs_checkpoint_find(k, good[i]));
+        mcs_checkpoint_close(k);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        mcs_error e = { 0 };
+        mcs_save_entry t = entries[1];
+        t.name = bad[i];
+        assert_int_equal(mcs_safetensors_write(temporary("a.safetensors"), 1, &t, NULL, &e),
+                         MCS_EINVAL);
+        assert_non_null(strstr(e.message, "not UTF-8"));
+    }
+}
+
 /* The same entries give the same bytes, twice and from a fetch function. */
 static const void *fetch_raw(void *arg, int64_t i, mcs_error *e)
 {
@@ -223,9 +264,9 @@ static int clean_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_fetch),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fetch),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_places),
     };
     return cmocka_run_group_tests(tests, NULL, clean_up);
 }
