@@ -6,6 +6,7 @@
 #include "cam/coarse.h"
 #include "cam/crf.h"
 #include "image/image.h"
+#include "image/phantom.h"
 #include "image/preprocess.h"
 #include "losses/losses.h"
 #include "models/biomedclip.h"
