@@ -67,7 +67,7 @@ static void end(bench *t)
     mcs_optim_free(t->adamw);
     mcs_ctx_free(t->data);
     mcs_biomedclip_free(t->m);
-    mcs_ctx_reset(t->c);
+    mcs_ctx_free(t->c);
 }
 
 static double step(bench *t, int n, const mcs_clip_step_opts *o)
@@ -376,9 +376,69 @@ static void test_state_refusals(void **state)
     end(&t);
 }
 
+/* Under any limit the step is done, with the same loss, or ends with MCS_ENOMEM. */
+static void test_memory_limits(void **state)
+{
+    (void)state;
+    bench t = begin();
+    int64_t *ids = roll(t.ids, 0);
+    double want = 0, loss;
+    int done = 0, refused = 0;
+    t.batch.ids = ids;
+    t.batch.images_arg = &t.pictures;
+    assert_int_equal(mcs_params_train(t.p, "", true), MCS_OK);
+    for (int64_t micro = 0; micro <= 2; micro += 2) {
+        mcs_clip_step_opts o = dhn(micro);
+        assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &want), MCS_OK);
+        for (size_t limit = 2000; limit < 40u << 20; limit = limit * 5 / 4) {
+            mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit });
+            mcs_status s = mcs_clip_step(c, t.m, &t.batch, &o, &loss);
+            assert_true(s == MCS_OK ? fabs(loss - want) < 1e-6 : s == MCS_ENOMEM);
+            assert_false(mcs_grad_enabled(c));
+            *(s == MCS_OK ? &done : &refused) += 1;
+            mcs_ctx_free(c);
+        }
+    }
+    assert_true(done > 4 && refused > 4);
+    free(ids);
+    end(&t);
+}
+
+/* The estimate of the tape is neither far below nor far above what it is. */
+static void test_pair_bytes(void **state)
+{
+    (void)state;
+    mcs_error e = { MCS_OK, "" };
+    mcs_biomedclip_config cfg = mcs_biomedclip_published();
+    cfg.vision = (mcs_vit_config){ 96, 8, 96, 3, 4, 384 };
+    cfg.text = (mcs_bert_config){ 50, 64, 1, 96, 3, 4, 384 };
+    cfg.text_hidden = cfg.embed = 32;
+    cfg.context = 64;
+    mcs_biomedclip *m = mcs_biomedclip_new(&cfg, &e);
+    assert_int_equal(mcs_params_init(mcs_biomedclip_params(m), 1), MCS_OK);
+    assert_int_equal(mcs_params_train(mcs_biomedclip_params(m), "", true), MCS_OK);
+    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .grad = true });
+    const mcs_tensor *x =
+        mcs_biomedclip_encode_image(c, m, mcs_zeros(c, 4, MCS_SHAPE(8, 3, 96, 96)));
+    int64_t ids[8 * 64];
+    for (int i = 0; i < 8 * 64; i++)
+        ids[i] = 1 + i % 49;
+    const mcs_tensor *y =
+        mcs_biomedclip_encode_text(c, m, mcs_from(c, MCS_I64, 2, MCS_SHAPE(8, 64), ids), NULL);
+    assert_int_equal(mcs_backward(c, x, x), MCS_OK);
+    assert_int_equal(mcs_backward(c, y, y), MCS_OK);
+    double share = (double)mcs_ctx_peak(c) / (8.0 * (double)mcs_clip_pair_bytes(&cfg, 64, 1));
+    if (!(share > 0.7 && share < 1.3))
+        fail_msg("the tape takes %.2f of the estimate", share);
+    mcs_ctx_free(c);
+    mcs_biomedclip_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory_limits),
+        cmocka_unit_test(test_pair_bytes),
         cmocka_unit_test(test_ten_steps_whole),
         cmocka_unit_test(test_ten_steps_in_parts),
         cmocka_unit_test(test_ten_steps_learned_scale),

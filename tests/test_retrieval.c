@@ -29,8 +29,10 @@ static mcs_retrieval_result run(const pairs *p, int64_t count, const int64_t *gr
     mcs_error e = { MCS_OK, "" };
     mcs_retrieval_result r;
     mcs_retrieval_pairs q = { p->image, p->text, count, WIDTH, group };
-    if (mcs_retrieval(&q, o, mcs_ctx_pool(check_ctx()), &r, &e) != MCS_OK)
+    mcs_ctx *c = check_ctx();
+    if (mcs_retrieval(&q, o, mcs_ctx_pool(c), &r, &e) != MCS_OK)
         fail_msg("%s", e.message);
+    mcs_ctx_free(c);
     return r;
 }
 

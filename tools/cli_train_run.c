@@ -153,8 +153,7 @@ static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
 
 /* ---- The end of an epoch ---- */
 
-/* Did it improve?  `best` is of the figure that --save-best names, or of the training loss if
- * there is no validation. */
+/* Did it improve by the figure that --save-best names?  Without validation nothing is best. */
 static void judge(tr_run *r, const json_t *record, int64_t epoch)
 {
     const json_t *v =
