@@ -229,6 +229,13 @@ static void test_masks_and_sets_matter(void **state)
     t.batch.negatives = negatives;
     free(gradients(&t, &o, &masked, &n));
     assert_true(fabs(one - two) > 1e-4 && fabs(two - masked) > 1e-4);
+    int64_t n0 = B * t.batch.length, *ids = roll(t.ids, 0); /* the same set twice: the same mean */
+    memcpy(ids + n0, ids, (size_t)n0 * sizeof *ids);
+    t.batch.ids = ids;
+    t.batch.negatives = NULL;
+    assert_int_equal(mcs_clip_step(t.c, t.m, &t.batch, &o, &two), MCS_OK);
+    assert_true(fabs(one - two) < 1e-6);
+    free(ids);
     end(&t);
 }
 
