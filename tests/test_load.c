@@ -197,6 +197,10 @@ static void test_strictness(void **state)
     load_gives(p, path, "", NULL, 0, MCS_ESHAPE, "head.weight (), not (2, 5)");
     load_gives(p, path, "nowhere.", NULL, 0, MCS_ENOTFOUND, "7 of the model's 7");
     load_gives(p, path, "nowhere.", NULL, MCS_LOAD_ALLOW_MISSING, MCS_ENOTFOUND, "holds none");
+    load_gives(p, write_edited("", add_outside), "", ignore, 0, MCS_ENOTFOUND,
+               "1 names are unexpected: optimizer.state.0.exp_avg");
+    load_gives(p, write_edited("", drop_last), "", ignore, 0, MCS_ENOTFOUND,
+               "missing: head.weight");
     load_gives(p, write_edited("", add_position_ids), "", ignore, 0, MCS_OK, "");
     mcs_params_free(p);
     p = small_model(1);
