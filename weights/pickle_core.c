@@ -47,19 +47,15 @@ mcs_status mcs_pickle_nomem(mcs_pickle *p)
     return mcs_error_set(p->e, MCS_ENOMEM, "%s: out of memory", p->k->source.path);
 }
 
-bool mcs_pickle_room(void *list, uint32_t *capacity, uint32_t count, size_t size)
+void *mcs_pickle_grown(void *at, uint32_t *capacity, uint32_t count, size_t size)
 {
-    void *old, *grown;
     if (count < *capacity)
-        return true;
+        return at;
     uint32_t c = *capacity ? *capacity * 2 : 32;
-    memcpy(&old, list, sizeof old);
-    grown = realloc(old, (size_t)c * size);
-    if (!grown)
-        return false;
-    memcpy(list, &grown, sizeof grown);
-    *capacity = c;
-    return true;
+    void *grown = realloc(at, (size_t)c * size);
+    if (grown)
+        *capacity = c;
+    return grown;
 }
 
 /* ---- Objects ---- */

@@ -170,7 +170,7 @@ mcs_status mcs_pickle_persistent(mcs_pickle *p, mcs_pickle_value id, mcs_pickle_
         return st;
     if (p->storages.count >= MCS_TENSORS_MAX)
         return mcs_pickle_fail(p, "more than %d storages", MCS_TENSORS_MAX);
-    if (!mcs_pickle_room(&p->storages.at, &p->storages.capacity, p->storages.count, sizeof s))
+    if (!MCS_PICKLE_ROOM(p->storages))
         return mcs_pickle_nomem(p);
     p->storages.at[p->storages.count] = s;
     *out = (mcs_pickle_value){ .kind = PV_STORAGE, .n = p->storages.count++ };
@@ -230,7 +230,7 @@ static mcs_status rebuild_tensor(mcs_pickle *p, global_kind kind, const mcs_pick
         return mcs_pickle_fail(p, "the type of the tensor is given twice, or not at all");
     if (p->tensors.count >= MCS_TENSORS_MAX)
         return mcs_pickle_fail(p, "more than %d tensors", MCS_TENSORS_MAX);
-    if (!mcs_pickle_room(&p->tensors.at, &p->tensors.capacity, p->tensors.count, sizeof t))
+    if (!MCS_PICKLE_ROOM(p->tensors))
         return mcs_pickle_nomem(p);
     p->tensors.at[p->tensors.count] = t;
     *out = (mcs_pickle_value){ .kind = PV_TENSOR, .n = p->tensors.count++ };

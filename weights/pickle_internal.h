@@ -68,6 +68,7 @@ typedef struct {
 #define MCS_PICKLE_LIST(T)                                                                         \
     struct {                                                                                       \
         T *at;                                                                                     \
+        void *grown;                /* used by MCS_PICKLE_ROOM */                                  \
         uint32_t count, capacity;                                                                  \
     }
 
@@ -104,10 +105,11 @@ mcs_status mcs_pickle_records(mcs_pickle *p);
 mcs_status mcs_pickle_fail(mcs_pickle *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 mcs_status mcs_pickle_nomem(mcs_pickle *p);
-/* Makes room for one more element of `size` bytes in a list; false: no memory. */
-bool mcs_pickle_room(void *list, uint32_t *capacity, uint32_t count, size_t size);
+/* The list with room for one more element of `size` bytes; NULL: no memory, the list stands. */
+void *mcs_pickle_grown(void *at, uint32_t *capacity, uint32_t count, size_t size);
 #define MCS_PICKLE_ROOM(l)                                                                         \
-    mcs_pickle_room(&(l).at, &(l).capacity, (l).count, sizeof *(l).at)
+    (((l).grown = mcs_pickle_grown((l).at, &(l).capacity, (l).count, sizeof *(l).at)) != NULL &&   \
+     ((l).at = (l).grown, true))
 /* A new tuple, list or dictionary with copies of n values, into *out. */
 mcs_status mcs_pickle_object_new(mcs_pickle *p, mcs_pickle_kind kind, const mcs_pickle_value *items,
                                  uint32_t n, mcs_pickle_value *out);
