@@ -21,22 +21,26 @@ typedef mcs_tensor *mcs_cam_features(mcs_ctx *c, const mcs_tensor *images, void 
 typedef struct {
     mcs_cam_features *features;
     void *arg;
-    const char *layer; /* e.g. "visual.trunk.blocks.11.norm2" */
-    int grid_h, grid_w; /* tokens per column and row: the layer is (1, skip+grid_h*grid_w, C).
-                                   0, 0: the layer is (1,C,h,w) */
-    int skip; /* leading tokens that are no patches (class token: 1) */
+    /* A tap: "visual.trunk.blocks.11.norm2".  With a grid its output is
+     * (1, skip + grid_h * grid_w, C), row by row after `skip` leading tokens that are no patches
+     * (class token: 1); with grid 0, 0 it is (1,C,h,w). */
+    const char *layer;
+    int grid_h, grid_w;
+    int skip;
 } mcs_cam_model;
 
 /* What ranks or weighs the channels. */
 typedef enum {
-    MCS_CAM_AT_CLS, /* gradient at token 0, the rule of gScoreCAM's authors for
-                                   transformers.  Without leading tokens: as MCS_CAM_AT_PATCH */
-    MCS_CAM_AT_PATCH, /* mean of the gradient over the grid.  Identically zero if no
-                                   attention follows the layer; ties: lower channels first */
-    MCS_CAM_AT_OFFICIAL /* the same, but ties are left as PyTorch's topk on a CPU leaves
-                                   them: what MedCLIP-SAM's released code computes, on
-                                   BiomedCLIP's last norm2 channels 385-576, 601-612, 672-767
-                                   whatever picture and text */
+    /* The gradient at token 0, the rule of gScoreCAM's authors for transformers.  Without leading
+     * tokens as MCS_CAM_AT_PATCH. */
+    MCS_CAM_AT_CLS,
+    /* The mean of the gradient over the grid.  Identically zero if no attention follows the layer.
+     * Ties: lower channels first. */
+    MCS_CAM_AT_PATCH,
+    /* The same, but ties are left as PyTorch's topk on a CPU leaves them.  This is what the released
+     * MedCLIP-SAM computes: on BiomedCLIP's last norm2 the channels 385-576, 601-612, 672-767
+     * whatever picture and text. */
+    MCS_CAM_AT_OFFICIAL
 } mcs_cam_at;
 
 typedef struct {
@@ -71,14 +75,19 @@ mcs_tensor *mcs_gscorecam(mcs_cam *cam, const mcs_tensor *text, const mcs_cam_op
 /* ScoreCAM (Wang et al., CVPR workshops 2020): the same over all channels. */
 mcs_tensor *mcs_scorecam(mcs_cam *cam, const mcs_tensor *text, const mcs_cam_opts *o, float *peak);
 
-typedef enum { /* G: gradient of the score with respect to A; <.>: grid mean */
-               MCS_GRADCAM, /* sum_c <G_c> A_c                       (Selvaraju et al. 2017) */
-               MCS_GRADCAM_PLUSPLUS, /* sum_c w_c A_c, w = sum relu(G) a,
-                                   a = G^2 / (2 G^2 + sum(A) G^3 + 1e-6) (Chattopadhay et al. 2018) */
-               MCS_GRADCAM_X, /* w = sum G A / (sum A + 1e-7)          (Fu et al. 2020) */
-               MCS_GRADCAM_LAYER /* sum_c relu(G_c) A_c, pointwise        (Jiang et al. 2021) */
+/* Maps from the gradient G of the score with respect to A alone; <.> is the mean over the grid.
+ *   MCS_GRADCAM           sum_c <G_c> A_c                            (Selvaraju et al. 2017)
+ *   MCS_GRADCAM_PLUSPLUS  sum_c w_c A_c, w = sum relu(G) a,
+ *                         a = G^2 / (2 G^2 + sum(A) G^3 + 1e-6)      (Chattopadhay et al. 2018)
+ *   MCS_GRADCAM_X         sum_c w_c A_c, w = sum G A / (sum A + 1e-7)  (Fu et al. 2020)
+ *   MCS_GRADCAM_LAYER     sum_c relu(G_c) A_c, point by point        (Jiang et al. 2021)
+ * With o->at MCS_CAM_AT_CLS, G is the gradient at the class token for every patch. */
+typedef enum {
+    MCS_GRADCAM,
+    MCS_GRADCAM_PLUSPLUS,
+    MCS_GRADCAM_X,
+    MCS_GRADCAM_LAYER
 } mcs_gradcam_kind;
-/* With o->at MCS_CAM_AT_CLS, G is the gradient at the class token for every patch. */
 mcs_tensor *mcs_gradcam(mcs_cam *cam, mcs_gradcam_kind kind, const mcs_tensor *text,
                         const mcs_cam_opts *o, float *peak);
 

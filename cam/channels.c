@@ -2,11 +2,12 @@
  *
  * Which of several equal values are chosen is arbitrary, but for the released MedCLIP-SAM it is
  * everything: its gradients are all zero, so the choice is made by torch.topk alone.  On a CPU,
- * with n < 64 k, that is the C++ library's nth_element: quickselect with the median of the second, the
- * middle and the last element moved to the front as pivot, partitioning from both ends past
+ * with n < 64 k, that is the C++ library's nth_element: quickselect with the median of the second,
+ * the middle and the last element moved to the front as pivot, partitioning from both ends past
  * elements that are strictly on their side, and insertion sort of the last three.  mcs_cam_top()
- * retraces it, exchange by exchange.  With fewer, topk keeps a heap of the first k elements, which
- * equal values never enter: lower indices win, as they do here when `official` is off. */
+ * retraces it, exchange by exchange (compared with torch 2.13 in tests/golden/make_cam.py).  With
+ * fewer, topk keeps a heap of the first k elements, which equal values never enter: lower indices
+ * win, as they do here when `official` is off. */
 #include <stdlib.h>
 #include "cam/cam_internal.h"
 

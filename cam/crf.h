@@ -35,9 +35,9 @@ void mcs_crf_unary(const float *map, int64_t n, float epsilon, float tau, float 
 
 typedef struct {
     float epsilon, tau; /* of the unary energies */
-    float gaussian_sxy, gaussian_compat; /* smoothness; compat 0: without this term */
-    float bilateral_sxy, bilateral_srgb, bilateral_compat; /* appearance; deviations in pixels
-                                                               and 8-bit levels */
+    /* Smoothness and appearance: deviations in pixels and 8-bit levels.  Compat 0: without. */
+    float gaussian_sxy, gaussian_compat;
+    float bilateral_sxy, bilateral_srgb, bilateral_compat;
     int iterations;
     /* Pictures with more pixels than this are worked on reduced by a whole factor (box
      * averages, sxy reduced alike) if `reduce`, else refused.  About 150 bytes per pixel are

@@ -2,7 +2,7 @@
  * High-Dimensional Filtering Using the Permutohedral Lattice, Eurographics 2010).
  *
  * A feature f of R^d is lifted to the plane sum(e) = 0 of R^(d+1),
- *     e = E f,  with the scale s_i = sqrt(2/3) (d+1) / sqrt((i+1)(i+2))  (a filter of unit deviation),
+ *     e = E f,  scaled by s_i = sqrt(2/3) (d+1) / sqrt((i+1)(i+2))  (a filter of unit deviation),
  * where the lattice points are the integer vectors whose coordinates agree modulo d+1.  The point
  * lies in a simplex of d+1 vertices, one per remainder r, found by rounding and sorting; its
  * barycentric coordinates b_r are its weights.
@@ -11,16 +11,17 @@
  *              a_j = (1,..,1) - (d+1) unit_j; a neighbour that no point created counts as 0
  *     slice    out_i = sum_r b_r V[vertex r of i] / (1 + 2^-d)
  * Arithmetic (float, order of operations) and the set of vertices agree with the DenseCRF library
- * of Kraehenbuehl and Koltun 2011 as built for SSE.  That one works on four points at a time and, when n is
- * not a multiple of 4, lets the idle lanes create the vertices of the zero feature, which then
- * take part in the blur; so do we.
+ * of Kraehenbuehl and Koltun 2011 as built for SSE.  That one works on four points at a time and,
+ * when n is not a multiple of 4, lets the idle lanes create the vertices of the zero feature,
+ * which then take part in the blur; so do we.
  *
  * Layout.  Points are cut into chunks, so small that a chunk's own vertices are numbered with 16
  * bits.  Chunks are built in parallel, each with its own hash table; their distinct keys are then
  * entered into the table of all vertices in chunk order, which numbers vertices by first
- * occurrence.  Splat and slice work on a chunk's own few values, which stay in cache, and only
- * those are added to, or fetched from, the global ones.  The cut depends on n and d alone, hence
- * so do the bits of the result.
+ * occurrence.  Pictures return to the same simplices again and again, so a chunk remembers the
+ * vertices of recent ones.  Splat and slice work on a chunk's own few values, which stay in cache,
+ * and only those are added to, or fetched from, the global ones.  The cut depends on n and d alone,
+ * hence so do the bits of the result.
  *
  * A vertex is named by d coordinates of 16 bits (the last follows from the sum), biased to be
  * unsigned and packed into two words: a step along any axis is then one addition per word. */

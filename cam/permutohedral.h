@@ -13,10 +13,11 @@ typedef struct mcs_lattice mcs_lattice; /* immutable once built: threads may sha
 
 /* The lattice of n points with features (n, d), each already divided by its standard deviation;
  * features are not kept.  n >= 1, 1 <= d <= MCS_LATTICE_MAX_DIM.
- * Memory: 6 (d+1) bytes per point and about 16 + 16 (d+1) per vertex; a point has d+1 vertices,
- * shared with its neighbours, so that n (d+1) vertices are the worst case (pure noise).
+ * Memory: 6 (d+1) bytes per point and 8 (d+1) per vertex, while building about 60 more per
+ * vertex; a point has d+1 vertices, shared with its neighbours, so that n (d+1) vertices are the
+ * worst case (pure noise).
  * NULL: MCS_EINVAL (n, d), MCS_ENUMERIC (a feature is not finite, or so large that a lattice
- * coordinate leaves 16 bits: about 9000 standard deviations at d = 5), MCS_ENOMEM.
+ * coordinate leaves 16 bits: about 7000 standard deviations at d = 5, 16000 at d = 2), MCS_ENOMEM.
  * Nullable: pool, e. */
 mcs_lattice *mcs_lattice_new(const float *features, int64_t n, int d, mcs_pool *pool, mcs_error *e);
 void mcs_lattice_free(mcs_lattice *l); /* Nullable: l */

@@ -1,6 +1,6 @@
 /* scorecam.c - pictures masked by channels, their features, and the maps weighted by scores.
  *
- *   U_c = bilinear enlargement of A_c to the picture, align_corners (as torch's UpsamplingBilinear2d)
+ *   U_c = bilinear enlargement of A_c to the picture, align_corners (torch's UpsamplingBilinear2d)
  *   M_c = (U_c - min U_c) / (max U_c - min U_c + 1e-6)
  *   v_c = scale <f(X M_c), text>       X is the normalised picture, so M_c = 0 is the mean colour
  *   w = softmax(v) over all channels, those that were not scored having v = 0

@@ -2,7 +2,8 @@
  *
  * Commands on stdin, one a line, followed by their data; the answer is on stdout.
  *   crf W H ITERATIONS THREADS     W*H bytes of map, 3*W*H of RGB
- *                                  -> W*H bytes of mask, W*H floats of probability, a double: processor seconds
+ *                                  -> W*H bytes of mask, W*H floats of probability,
+ *                                  a double: processor seconds
  *   boxes W H MODE                 W*H bytes -> an int32 count, four int32 for each
  *   parts W H                      W*H bytes -> an int32 count, six int32 for each:
  *                                  x0 y0 x1 y1 of the contour, hole, twice the contour area; seconds
