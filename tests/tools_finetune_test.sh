@@ -86,7 +86,7 @@ absent "nothing left behind" logs/killed/checkpoints/*.tmp*
 # ---- SIGTERM saves
 "$F" $long --name stopped --epochs 4000 >/dev/null 2>&1 &
 pid=$!
-sleep 0.7
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -e logs/stopped/latest ] || sleep 1; done
 kill -TERM $pid
 wait $pid
 code=$?
@@ -126,6 +126,12 @@ check "the kept checkpoint is good" 0 "$T/embed" --clip "logs/nan/checkpoints/$(
 check "too little memory" 5 $train --mem-limit 100K --name x
 check "a full disk" 6 $train --logs /dev/full --name x
 check "locks" 0 $train --lock-image --lock-text --lock-image-unlocked-groups 1 --freeze text.proj --epochs 1 --name lock --lr 1e-2
+check "other patches" 0 "$F" --train-data a.csv --val-data a.csv --pretrained logs/s/checkpoints/epoch_60.safetensors \
+    --name patch --batch-size 6 --epochs 1 --lr 1e-4 --temperature 0.1 --force-image-size 64 --force-patch-size 16 --progress off
+top1=$(sed -n '2s/.*,\([0-9.]*\),[^,]*,[^,]*,[^,]*$/\1/p' logs/patch/metrics.csv)
+case $top1 in 0.[5-9]* | 1) good ;; *) bad "resized patches know what small ones learnt: top-1 $top1" ;; esac
+check "patches that do not fit" 2 $train --force-patch-size 7 --name x
+says "--force-image-size 96 with patches of 7"
 check "dry run" 0 $train --dry-run --name dry
 absent "dry run" logs/dry
 

@@ -14,7 +14,7 @@ typedef struct {
     cli_pairs_query query;
     int on_error;
     const char *pretrained, *vocab, *scratch, *logs, *name, *resume;
-    int init;
+    int init, image_size, patch_size;
     int batch, accum, micro, epochs, captions, warmup, scheduler;
     float lr, gamma, wd, beta1, beta2, eps, clip_norm;
     bool checkpointing;
@@ -91,6 +91,7 @@ uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int cap
 
 /* ---- Model (cli_train_model.c) ---- */
 int tr_model_make(tr_run *r); /* loads or initialises, locks, makes the optimiser */
+cli_html tr_vocab_text(const mcs_biomedclip *m); /* vocab.txt; free its text */
 
 /* ---- Validation (cli_train_val.c) ---- */
 /* Adds val_loss and top-k figures to the record; CLI_CONTINUE or an exit code. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "models/clip_resize.h"
 #include "tools/cli_train.h"
 
 /* ---- From scratch ---- */
@@ -111,6 +112,47 @@ static int build(tr_run *r)
     return CLI_CONTINUE;
 }
 
+/* ---- Other sizes ---- */
+
+cli_html tr_vocab_text(const mcs_biomedclip *m)
+{
+    const mcs_wordpiece *w = mcs_biomedclip_vocab(m);
+    cli_html text = { 0 };
+    for (int64_t i = 0; w && i < mcs_wordpiece_size(w); i++) {
+        cli_html_raw(&text, mcs_wordpiece_token(w, i));
+        cli_html_raw(&text, "\n");
+    }
+    return text;
+}
+
+/* --force-image-size, --force-patch-size: the model is replaced by a resized one. */
+static int resize(tr_run *r)
+{
+    mcs_error e = { 0 };
+    const mcs_vit_config v = mcs_biomedclip_get_config(r->model)->vision;
+    int image = r->o->image_size ? r->o->image_size : v.image;
+    int patch = r->o->patch_size ? r->o->patch_size : v.patch;
+    if (image == v.image && patch == v.patch)
+        return CLI_CONTINUE;
+    mcs_biomedclip *m = mcs_biomedclip_resized(r->model, image, patch, &e);
+    if (!m)
+        return e.status == MCS_EINVAL
+                   ? cli_error(r->t, CLI_BAD_USAGE, "--force-image-size %d with patches of %d: %s",
+                               image, patch, e.message)
+                   : cli_die(r->t, &e, false);
+    cli_html text = tr_vocab_text(r->model);
+    mcs_wordpiece *w = text.text && !text.failed
+                           ? mcs_wordpiece_parse(text.text, text.size, "vocabulary", &e)
+                           : NULL;
+    free(text.text);
+    mcs_biomedclip_free(r->model);
+    r->model = m;
+    if (w && mcs_biomedclip_set_vocab(m, w, &e) == MCS_OK)
+        return CLI_CONTINUE;
+    mcs_wordpiece_free(w);
+    return e.status ? cli_die(r->t, &e, true) : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+}
+
 /* ---- Freezing, optimiser ---- */
 
 static int freeze(tr_run *r)
@@ -144,9 +186,8 @@ int tr_model_make(tr_run *r)
 {
     mcs_error e = { 0 };
     const tr_opts *o = r->o;
-    int code = CLI_CONTINUE;
     const char *resume = "";
-    code = tr_resume_find(r, &resume);
+    int code = tr_resume_find(r, &resume);
     if (code != CLI_CONTINUE)
         return code;
     if (*resume)
@@ -163,8 +204,10 @@ int tr_model_make(tr_run *r)
         return cli_error(r->t, CLI_BAD_MODEL,
                          "no vocabulary: put vocab.txt beside the checkpoint, "
                          "or give --vocab FILE");
+    code = *resume ? CLI_CONTINUE : resize(r);
     r->params = mcs_biomedclip_params(r->model);
-    code = freeze(r);
+    if (code == CLI_CONTINUE)
+        code = freeze(r);
     if (code != CLI_CONTINUE)
         return code;
     r->optim = mcs_adamw_new(r->params, &(mcs_adamw_opts){ o->beta1, o->beta2, o->eps, o->wd });

@@ -336,14 +336,8 @@ static int open_folder(tr_run *r)
 static int copy_vocab(tr_run *r)
 {
     mcs_error e = { 0 };
-    const mcs_wordpiece *w = mcs_biomedclip_vocab(r->model);
-    cli_html text = { 0 };
+    cli_html text = tr_vocab_text(r->model);
     char *path = cli_join(r->checkpoints, "vocab.txt", "");
-    for (int64_t i = 0; i < mcs_wordpiece_size(w); i++) {
-        const char *token = mcs_wordpiece_token(w, i);
-        cli_html_raw(&text, token ? token : "");
-        cli_html_raw(&text, "\n");
-    }
     mcs_status s = path && !text.failed ? cli_write(path, text.text, text.size, &e)
                                         : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
     free(text.text);
