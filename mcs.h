@@ -17,6 +17,7 @@
 #include "models/retrieval.h"
 #include "models/sam.h"
 #include "models/sampler.h"
+#include "models/sam_train.h"
 #include "nn/nn.h"
 #include "nn/optim.h"
 #include "tensor/parallel.h"

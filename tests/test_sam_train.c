@@ -1,0 +1,379 @@
+/* test_sam_train.c - SAM's training step against PyTorch, frozen weights, learning, jitter, targets,
+ * refusals. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "models/sam_train.h"
+#include "nn/optim.h"
+#include "tests/check.h"
+
+static const char checkpoint[] = "tests/golden/sam_tiny.safetensors";
+enum { SIDE = 24 };
+
+static mcs_sam *load(void)
+{
+    mcs_error e = { 0 };
+    mcs_sam *m = mcs_sam_load(checkpoint, &e);
+    if (!m)
+        fail_msg("%s", e.message);
+    return m;
+}
+
+/* The batch of make_sam_train.py: two pictures, of wave(11), with one and two boxes. */
+typedef struct {
+    mcs_ctx *data;
+    const mcs_tensor *boxes, *target;
+    const mcs_sam *m;
+    bool embedded; /* supplies embeddings instead of pictures */
+    int64_t calls;
+} bench;
+
+static mcs_status supply(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
+{
+    bench *b = arg;
+    int64_t first = i ? 1 : 0, n = i ? 2 : 1, pixels = 3 * SIDE * SIDE;
+    mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(1, 3, SIDE, SIDE));
+    b->calls++;
+    for (int64_t k = 0; x && k < pixels; k++)
+        mcs_f32(x)[k] =
+            4 * (float)((double)(((i * pixels + k) * 7919 + 11 * 104729) % 2003) / 2003.0 - 0.5);
+    out->image = x;
+    if (b->embedded) {
+        bool grad = mcs_set_grad(c, false);
+        out->embedding = mcs_sam_encode(c, b->m, x);
+        mcs_set_grad(c, grad);
+    }
+    out->count = (int)n;
+    out->boxes = mcs_f32(b->boxes) + 4 * first;
+    out->target = mcs_rows(c, b->target, first, first + n);
+    return mcs_ctx_status(c);
+}
+
+static bench begin(mcs_sam *m)
+{
+    bench b = { .data = mcs_ctx_new(NULL), .m = m };
+    b.boxes = check_golden_tensor(b.data, "sam_train", "boxes");
+    b.target = check_golden_tensor(b.data, "sam_train", "target");
+    assert_non_null(b.boxes);
+    return b;
+}
+
+static mcs_sam_batch batch_of(bench *b)
+{
+    return (mcs_sam_batch){ .size = 2, .prompts = 3, .supply = supply, .arg = b };
+}
+
+static double golden(const bench *b, const char *name, int64_t i)
+{
+    const mcs_tensor *x = check_golden_tensor(b->data, "sam_train", name);
+    assert_non_null(x);
+    return (double)mcs_f32(x)[i];
+}
+
+static mcs_sam_result step(mcs_ctx *c, mcs_sam *m, bench *b, const mcs_sam_loss *o)
+{
+    mcs_sam_result r;
+    mcs_sam_batch batch = batch_of(b);
+    mcs_params_zero_grad(mcs_sam_params(m));
+    if (mcs_sam_step(c, m, &batch, o, &r) != MCS_OK)
+        fail_msg("%s", mcs_ctx_message(c));
+    return r;
+}
+
+/* ---- Against PyTorch ---- */
+
+static void terms_equal_pytorch(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        mcs_sam_loss loss;
+    } terms[] = { { "term.dice", { .dice = 1, .squared = true, .smooth = 1e-5f } },
+                  { "term.plain", { .dice = 1, .smooth = 1 } },
+                  { "term.bce", { .bce = 1 } },
+                  { "term.focal", { .focal = 1 } },
+                  { "term.iou", { .iou = 1 } } };
+    mcs_sam *m = load();
+    mcs_ctx *c = check_ctx();
+    bench b = begin(m);
+    mcs_set_grad(c, false);
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        double got = step(c, m, &b, &terms[i].loss).loss, want = golden(&b, terms[i].name, 0);
+        if (fabs(got - want) > 1e-5 * fabs(want))
+            fail_msg("%s: %.8f, PyTorch %.8f", terms[i].name, got, want);
+    }
+    mcs_ctx_free(b.data);
+    mcs_ctx_free(c);
+    mcs_sam_free(m);
+}
+
+static mcs_sam_loss all_terms(void)
+{
+    mcs_sam_loss o = mcs_sam_loss_defaults();
+    o.focal = 5;
+    o.iou = 0.2f;
+    return o;
+}
+
+/* Largest difference over the largest value of the gradient: single values may cancel, and those
+ * of the biases of keys are 0 but for rounding. */
+static void check_gradient(const char *name, const mcs_tensor *g, const mcs_tensor *expected)
+{
+    float size = 0;
+    for (int64_t i = 0; i < mcs_numel(expected); i++)
+        size = fmaxf(size, fabsf(mcs_f32(expected)[i]));
+    check_near_named(name, g, expected, 0, 2e-6f + 1e-4f * size);
+}
+
+/* Compares the gradients of all trained weights; the others have none. */
+static int compare_gradients(mcs_ctx *c, mcs_sam *m, bench *b)
+{
+    int compared = 0;
+    const mcs_params *p = mcs_sam_params(m);
+    for (int64_t i = 0; i < mcs_params_count(p); i++) {
+        mcs_param_entry w = mcs_params_at(p, i);
+        const char *file =
+            strncmp(w.name, "image_encoder", 13) ? "sam_train_grad2" : "sam_train_grad1";
+        const mcs_tensor *want = check_golden_tensor(b->data, file, w.name);
+        const mcs_tensor *got = mcs_grad(c, w.tensor);
+        if (!w.tensor->node) {
+            assert_null(got);
+            continue;
+        }
+        assert_non_null(want);
+        if (got)
+            check_gradient(w.name, got, want);
+        for (int64_t k = 0; !got && k < mcs_numel(want); k++)
+            assert_true(mcs_f32(want)[k] == 0);
+        compared += got != NULL;
+    }
+    return compared;
+}
+
+static void steps_equal_pytorch(void **state)
+{
+    (void)state;
+    mcs_error e = { 0 };
+    mcs_sam *m = load();
+    mcs_ctx *c = check_ctx();
+    bench b = begin(m);
+    mcs_sam_loss o = all_terms();
+    assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_ALL, &e), MCS_OK);
+    assert_true(mcs_sam_encoder_trained(m));
+    mcs_optim *adamw =
+        mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
+    for (int i = 0; i < 3; i++) {
+        double got = step(c, m, &b, &o).loss, want = golden(&b, "losses", i);
+        if (fabs(got - want) > 1e-5 * want)
+            fail_msg("step %d: loss %.8f, PyTorch %.8f", i, got, want);
+        if (i == 0)
+            assert_true(compare_gradients(c, m, &b) > 100);
+        assert_int_equal(mcs_optim_step(adamw, mcs_ctx_pool(c), 1e-3, &e), MCS_OK);
+    }
+    mcs_optim_free(adamw);
+    mcs_ctx_free(b.data);
+    mcs_ctx_free(c);
+    mcs_sam_free(m);
+}
+
+/* ---- Frozen encoder ---- */
+
+static uint64_t hash_of(const mcs_sam *m, const char *prefix)
+{
+    uint64_t h = 1469598103934665603u;
+    const mcs_params *p = mcs_sam_params(m);
+    for (int64_t i = 0; i < mcs_params_count(p); i++) {
+        mcs_param_entry w = mcs_params_at(p, i);
+        const unsigned char *bytes = w.tensor->data;
+        for (int64_t k = 0; strncmp(w.name, prefix, strlen(prefix)) == 0 &&
+                            k < mcs_numel(w.tensor) * (int64_t)sizeof(float);
+             k++)
+            h = (h ^ bytes[k]) * 1099511628211u;
+    }
+    return h;
+}
+
+static void decoder_alone_learns(void **state)
+{
+    (void)state;
+    mcs_error e = { 0 };
+    mcs_sam *m = load();
+    mcs_ctx *c = check_ctx();
+    bench b = begin(m);
+    mcs_sam_loss o = all_terms();
+    assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_DECODER, &e), MCS_OK);
+    assert_false(mcs_sam_encoder_trained(m));
+    mcs_optim *adamw =
+        mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
+    uint64_t encoder = hash_of(m, "image_encoder."), prompt = hash_of(m, "prompt_encoder.");
+    uint64_t decoder = hash_of(m, "mask_decoder.");
+    mcs_sam_result first = step(c, m, &b, &o), last = first;
+    assert_true(fabs(first.loss - golden(&b, "losses", 0)) < 1e-5);
+    assert_true(compare_gradients(c, m, &b) > 60);
+    b.embedded = true; /* the same from embeddings */
+    assert_true(step(c, m, &b, &o).loss == first.loss);
+    for (int i = 0; i < 60; i++) {
+        assert_int_equal(mcs_optim_step(adamw, mcs_ctx_pool(c), 5e-3, &e), MCS_OK);
+        last = step(c, m, &b, &o);
+    }
+    assert_true(hash_of(m, "image_encoder.") == encoder);
+    assert_true(hash_of(m, "prompt_encoder.") == prompt);
+    assert_true(hash_of(m, "mask_decoder.") != decoder);
+    if (!(last.iou > 0.85 && last.loss < first.loss / 2))
+        fail_msg("IoU %g -> %g, loss %g -> %g", first.iou, last.iou, first.loss, last.loss);
+    mcs_optim_free(adamw);
+    mcs_ctx_free(b.data);
+    mcs_ctx_free(c);
+    mcs_sam_free(m);
+}
+
+/* ---- Boxes ---- */
+
+static void jitter(void **state)
+{
+    (void)state;
+    mcs_sam *m = load(); /* frame of 24 pixels */
+    const double box[4] = { 10, 20, 30, 40 };
+    float plain[4], out[4], again[4];
+    const mcs_sam_jitter none = { 0, MCS_SAM_JITTER_PIXELS, false };
+    mcs_sam_jitter_box(m, 48, 96, box, &none, 1, 1, plain); /* scaled by 1/4 */
+    assert_true(plain[0] == 2.5f && plain[1] == 5 && plain[2] == 7.5f && plain[3] == 10);
+    const mcs_sam_jitter out128 = { 128, MCS_SAM_JITTER_PIXELS, false }; /* 3 pixels of 24 */
+    const mcs_sam_jitter half = { 0.5, MCS_SAM_JITTER_SHARE, true };
+    float least[2] = { 9, 9 }, most[2] = { -9, -9 };
+    for (uint64_t k = 0; k < 4000; k++) {
+        mcs_sam_jitter_box(m, 48, 96, box, &out128, 7, k, out);
+        for (int i = 0; i < 4; i++) {
+            float d = i < 2 ? plain[i] - out[i] : out[i] - plain[i];
+            least[0] = fminf(least[0], d);
+            most[0] = fmaxf(most[0], d);
+            assert_true(out[i] >= 0 && out[i] <= (i % 2 ? 24 : 12));
+        }
+        mcs_sam_jitter_box(m, 48, 96, box, &half, 7, k, out);
+        mcs_sam_jitter_box(m, 48, 96, box, &half, 7, k, again);
+        assert_memory_equal(out, again, sizeof out);
+        assert_true(out[2] - out[0] >= 0.999f && out[3] - out[1] >= 0.999f);
+        least[1] = fminf(least[1], out[1] - plain[1]);
+        most[1] = fmaxf(most[1], out[1] - plain[1]);
+    }
+    assert_true(least[0] >= 0 && least[0] < 0.01f && most[0] > 2.95f && most[0] <= 3);
+    assert_true(least[1] < -2.4f && least[1] >= -2.5f && most[1] > 2.4f && most[1] <= 2.5f);
+    mcs_sam_jitter_box(m, 48, 96, box, &out128, 7, 1, out);
+    mcs_sam_jitter_box(m, 48, 96, box, &out128, 8, 1, again);
+    assert_memory_not_equal(out, again, sizeof out);
+    const double dot[4] = { 47.9, 95.9, 48, 96 }; /* less than a pixel, in the corner */
+    mcs_sam_jitter_box(m, 48, 96, dot, &none, 0, 0, out);
+    assert_true(out[2] - out[0] >= 0.999f && out[2] <= 12 && out[3] <= 24);
+    mcs_sam_free(m);
+}
+
+/* ---- Targets ---- */
+
+static void targets(void **state)
+{
+    (void)state;
+    mcs_error e = { 0 };
+    mcs_sam *m = load(); /* grid of 24 x 24 for a frame of 24 pixels */
+    float t[SIDE * SIDE];
+    uint8_t *mask = calloc(48 * 36, 1);
+    for (int y = 0; y < 36; y++) /* 48 wide, 36 high: cells of 2 x 2 pixels, 18 rows of them */
+        for (int x = 0; x < 48; x++)
+            mask[y * 48 + x] = x >= 3 && x < 11 && y >= 4 && y < 35 ? 255 : 0;
+    assert_int_equal(mcs_sam_target(m, mask, 48, 36, MCS_SAM_TARGET_AREA, t, &e), MCS_OK);
+    const float row[8] = { 0, 0.5f, 1, 1, 1, 0.5f, 0, 0 };
+    for (int j = 0; j < 8; j++) {
+        assert_true(fabsf(t[5 * SIDE + j] - row[j]) < 1e-6f);
+        assert_true(fabsf(t[17 * SIDE + j] - row[j] / 2) < 1e-6f);
+        assert_true(t[1 * SIDE + j] == 0 && t[18 * SIDE + j] == 0);
+    }
+    assert_int_equal(mcs_sam_target(m, mask, 48, 36, MCS_SAM_TARGET_NEAREST, t, &e), MCS_OK);
+    for (int j = 0; j < 8; j++)
+        assert_true(t[5 * SIDE + j] == (j >= 1 && j <= 4)); /* the pixel at 2j + 1 */
+    /* a full mask of any size fills the picture's part of the frame, and that only */
+    for (int i = 0; i < 48 * 36; i++)
+        mask[i] = 1;
+    const int sizes[][2] = { { 5, 7 }, { 37, 19 }, { 24, 24 }, { 1, 36 } };
+    for (int k = 0; k < 4; k++) {
+        int w, h;
+        double sum = 0;
+        mcs_sam_scaled_size(m, sizes[k][0], sizes[k][1], &w, &h);
+        assert_int_equal(
+            mcs_sam_target(m, mask, sizes[k][0], sizes[k][1], MCS_SAM_TARGET_AREA, t, &e), MCS_OK);
+        for (int i = 0; i < SIDE * SIDE; i++)
+            sum += (double)t[i];
+        assert_true(fabs(sum - w * h) < 1e-3);
+    }
+    assert_int_equal(mcs_sam_target(m, mask, 0, 3, MCS_SAM_TARGET_AREA, t, &e), MCS_EINVAL);
+    free(mask);
+    mcs_sam_free(m);
+}
+
+/* ---- Refusals ---- */
+
+static mcs_status refuse(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
+{
+    (void)c, (void)i, (void)out;
+    return *(mcs_status *)arg;
+}
+
+static mcs_status not_finite(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
+{
+    mcs_status s = supply(c, arg, i, out);
+    if (i == 1)
+        mcs_f32(out->target)[5] = NAN;
+    return s;
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    mcs_sam *m = load();
+    mcs_ctx *c = check_ctx();
+    bench b = begin(m);
+    mcs_sam_loss o = mcs_sam_loss_defaults(), zero = { .smooth = 1 };
+    mcs_sam_result r;
+    mcs_sam_batch batch = batch_of(&b);
+    assert_int_equal(mcs_sam_step(c, NULL, &batch, &o, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "no model");
+    batch.size = 0;
+    assert_int_equal(mcs_sam_step(c, m, &batch, &o, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "0 pictures");
+    batch = batch_of(&b);
+    batch.prompts = 4;
+    assert_int_equal(mcs_sam_step(c, m, &batch, &o, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "announced");
+    batch = batch_of(&b);
+    assert_int_equal(mcs_sam_step(c, m, &batch, &zero, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "weight 0");
+    zero.dice = NAN;
+    assert_int_equal(mcs_sam_step(c, m, &batch, &zero, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "weight is nan");
+    mcs_status ok = MCS_OK;
+    batch = (mcs_sam_batch){ .size = 1, .prompts = 1, .supply = refuse, .arg = &ok };
+    assert_int_equal(mcs_sam_step(c, m, &batch, &o, &r), MCS_EINVAL);
+    check_fails(c, NULL, MCS_EINVAL, "not supplied");
+    batch = (mcs_sam_batch){ .size = 2, .prompts = 3, .supply = not_finite, .arg = &b };
+    assert_int_equal(mcs_sam_step(c, m, &batch, &o, &r), MCS_ENUMERIC);
+    assert_true(isnan(r.loss));
+    check_fails(c, NULL, MCS_ENUMERIC, "picture 1");
+    mcs_sam_masks y = { mcs_zeros(c, 4, MCS_SHAPE(2, 1, 3, 3)), mcs_zeros(c, 2, MCS_SHAPE(2, 1)) };
+    const mcs_tensor *t = mcs_zeros(c, 4, MCS_SHAPE(2, 1, 3, 4));
+    check_fails(c, mcs_sam_train_loss(c, y, t, &o), MCS_ESHAPE, "target is (2, 1, 3, 4)");
+    assert_null(mcs_sam_train_loss(c, (mcs_sam_masks){ NULL, NULL }, NULL, &o));
+    mcs_ctx_free(b.data);
+    mcs_ctx_free(c);
+    mcs_sam_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(terms_equal_pytorch),
+        cmocka_unit_test(steps_equal_pytorch),
+        cmocka_unit_test(decoder_alone_learns),
+        cmocka_unit_test(jitter),
+        cmocka_unit_test(targets),
+        cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
