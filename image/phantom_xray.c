@@ -78,9 +78,11 @@ static void draw_frame(scene *s, mcs_dice *d)
 static void draw_organs(scene *s, mcs_dice *d)
 {
     float out = mcs_dice_in(d, 0.205f, 0.235f), high = mcs_dice_in(d, 0.42f, 0.48f);
+    float width = mcs_dice_in(d, 0.130f, 0.178f), height = mcs_dice_in(d, 0.27f, 0.385f);
     for (int i = 0; i < 2; i++) {
         float sign = i ? 1.0f : -1.0f;
-        float wide = mcs_dice_in(d, 0.15f, 0.18f), tall = mcs_dice_in(d, 0.34f, 0.385f);
+        float wide = width + mcs_dice_in(d, -0.01f, 0.01f),
+              tall = height + mcs_dice_in(d, -0.01f, 0.01f);
         mcs_blob_make(&s->lobe[i], d, s->x + sign * out, high, wide, tall,
                       sign * mcs_dice_in(d, -0.028f, -0.010f), 0.025f, 5);
         s->lung[i] = true;
@@ -114,13 +116,16 @@ static void to_frame(const scene *s, float x, float y, float *u, float *v)
 static void draw_nodule(scene *s, mcs_dice *d)
 {
     s->spot_level = mcs_dice_in(d, 0.46f, 0.70f);
-    for (int tries = 0; tries < 80; tries++) {
+    float r = 0;
+    for (int tries = 0; tries < 100; tries++) {
         int side = mcs_dice_below(d, 2);
-        float r = mcs_dice_in(d, 0.054f, 0.076f), u, v;
+        float u, v;
+        if (tries % 20 == 0)
+            r = mcs_dice_in(d, 0.054f, 0.095f);
         float x = s->lobe[side].x + mcs_dice_in(d, -0.13f, 0.13f);
         float y = s->lobe[side].y + mcs_dice_in(d, -0.28f, 0.33f);
         to_frame(s, x, y, &u, &v);
-        if (!s->lung[side] || lobe_margin(s, side, x, y, u, v) < 0.95f * r ||
+        if (!s->lung[side] || lobe_margin(s, side, x, y, u, v) < 1.1f * r ||
             heart_margin(s, x, y, u, v) > -1.15f * r)
             continue;
         float tall = mcs_dice_in(d, 0.95f, 1.12f);

@@ -32,7 +32,7 @@ static void test_same_bytes(void **state)
     (void)state;
     static const uint64_t expected[3] = { UINT64_C(0xC85329D30FAF88CF),
                                           UINT64_C(0xD4B8E09F429CEE37),
-                                          UINT64_C(0x18C5CE96F66E35CB) };
+                                          UINT64_C(0x68BD2D3DDEA9A3F8) };
     for (uint64_t i = 0; i < 3; i++) {
         mcs_phantom p = made(1, i, 64), q = made(1, i, 64), r = made(2, i, 64);
         assert_int_equal(hash(&p), hash(&q));
