@@ -25,7 +25,7 @@ static void check_contrastive(const char *name, mcs_contrastive_opts o, float to
     check_near_named(name, mcs_grad(c, image), golden(c, name, "dimage"), tol, tol);
     check_near_named(name, mcs_grad(c, text), golden(c, name, "dtext"), tol, tol);
     check_near_named(name, mcs_grad(c, scale), golden(c, name, "dscale"), tol, tol);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void test_contrastive_golden(void **state)
@@ -98,7 +98,7 @@ static void test_identities(void **state)
     check_near(sum, whole, 1e-6f, 0);
     assert_int_equal(mcs_backward(c, sum, NULL), MCS_OK);
     check_near(mcs_grad(c, image), golden(c, "dhn.17.0.6", "dimage"), 1e-5f, 1e-6f);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void test_contrastive_refusals(void **state)
@@ -123,7 +123,7 @@ static void test_contrastive_refusals(void **state)
     two = mcs_full(c, 2, MCS_SHAPE(2, 4), 0.5f);
     check_fails(c, mcs_contrastive_rows(c, two, two, 0, true, &o), MCS_EINVAL, "official");
     assert_null(mcs_contrastive_loss(c, NULL, NULL, &o));
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 /* All negatives masked: nothing to push from, so no loss and no gradient, and no NaN. */
@@ -139,7 +139,7 @@ static void test_anchor_without_negatives(void **state)
     assert_int_equal(mcs_backward(c, loss, NULL), MCS_OK);
     for (int i = 0; i < 4; i++)
         assert_true(mcs_f32(mcs_grad(c, x))[i] == 0);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void check_pixel(const char *name, mcs_tensor *(*fn)(mcs_ctx *, const mcs_tensor *,
@@ -152,7 +152,7 @@ static void check_pixel(const char *name, mcs_tensor *(*fn)(mcs_ctx *, const mcs
     assert_int_equal(mcs_backward(c, loss, NULL), MCS_OK);
     check_near_named(name, loss, golden(c, name, "loss"), 1e-6f, 0);
     check_near_named(name, mcs_grad(c, x), golden(c, name, "grad"), 1e-5f, 1e-9f);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static mcs_tensor *dice(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *t)
@@ -198,6 +198,7 @@ static void test_pixel_extremes(void **state)
     x = mcs_zeros(c, 2, MCS_SHAPE(1, 2));
     mcs_tensor *bad = mcs_from(c, MCS_I64, 1, MCS_SHAPE(1), (int64_t[]){ 2 });
     check_fails(c, mcs_cross_entropy(c, x, bad), MCS_EINVAL, "label 2");
+    mcs_ctx_free(c);
 }
 
 int main(void)

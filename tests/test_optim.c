@@ -44,7 +44,7 @@ static void run(const char *name, mcs_optim *(*make)(mcs_params *), double clip)
     assert_int_equal(mcs_optim_steps(o), 4);
     mcs_optim_free(o);
     mcs_params_free(p);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static mcs_optim *adamw(mcs_params *p)
@@ -80,7 +80,7 @@ static void test_frozen_stays(void **state)
     assert_non_null(mcs_optim_state(o, 0, 1));
     mcs_optim_free(o);
     mcs_params_free(p);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void test_norm(void **state)
@@ -105,7 +105,7 @@ static void test_norm(void **state)
     mcs_params_zero_grad(p);
     assert_true(mcs_grad_norm(p, NULL) == 0);
     mcs_params_free(p);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void near(double a, double b) { assert_true(fabs(a - b) < 1e-12); }

@@ -125,6 +125,7 @@ static void test_gemm(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int f = 0; f < 8; f++)
             check_gemm(c, sizes[s][0], sizes[s][1], sizes[s][2], f & 1, f & 2, f & 4);
+    mcs_ctx_free(c);
 }
 
 static void test_gemm_threads_bitwise(void **state)

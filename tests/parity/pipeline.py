@@ -240,8 +240,6 @@ def main():
                             "--prompt", prompt, "--save", "mask,saliency,coarse", "--threads", str(o.threads),
                             "--progress", "off", "--quiet"], check=True, stdout=subprocess.DEVNULL)
             ours = time.time() - begin
-            rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-            print("%s: ours %.1f s wall with loading, peak %.0f MB" % (path, ours, rss))
             rows.append(compare(o, out, path, reference(o, model, predictor, path, prompt)))
     if o.doc:
         document(o.preset, rows)
