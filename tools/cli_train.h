@@ -7,6 +7,7 @@
 #include "models/sampler.h"
 #include "nn/optim.h"
 #include "tools/cli_pairs.h"
+#include "tools/cli_run.h"
 
 typedef struct {
     cli_list train_data; /* epoch e reads table e modulo their number */
@@ -32,16 +33,6 @@ typedef struct {
 enum { TR_BEST_LOSS, TR_BEST_TOP1 }; /* tr_opts.save_best */
 enum { TR_STEP, TR_COSINE, TR_CONST }; /* tr_opts.scheduler */
 
-/* What a checkpoint remembers besides weights and moments. */
-typedef struct {
-    int64_t step; /* steps done */
-    double loss_sum; /* of the steps of the epoch begun */
-    int64_t loss_count;
-    json_t *history; /* a record for every epoch done */
-    int64_t best_epoch, stale; /* 0: none yet; epochs since the best */
-    double best;
-} tr_state;
-
 typedef struct {
     cli *t;
     const cli_program *program;
@@ -52,17 +43,15 @@ typedef struct {
     mcs_params *params; /* of model */
     mcs_optim *optim;
     mcs_ctx *ctx, *data; /* of the step; of its inputs */
-    tr_state s;
+    cli_run_state s;
+    cli_run run; /* the folder of the run; points to what is here */
+    json_t *about, *problems; /* its data, and what was wrong with them */
     int64_t batch; /* pairs of a step */
     int64_t *order; /* samples of the epoch begun */
     int64_t order_epoch; /* -1: none */
     bool **seen; /* by table and picture: reported as broken */
     int64_t broken;
     json_t *settings; /* what decides the weights */
-    cli_lock lock;
-    char *dir, *checkpoints; /* logs/name, and below it */
-    int log_fd;
-    char *log_path;
 } tr_run;
 
 /* ---- cli_train_run.c ---- */
@@ -98,16 +87,4 @@ cli_html tr_vocab_text(const mcs_biomedclip *m); /* vocab.txt; free its text */
 int tr_validate(tr_run *r, json_t *record);
 /* The loss and options of a step. */
 mcs_clip_step_opts tr_step_opts(const tr_run *r);
-
-/* ---- Checkpoints (cli_train_checkpoint.c) ---- */
-int tr_save(tr_run *r, const char *name); /* "epoch_3", "step_120": files, `latest`, tidying */
-/* From --resume: "" if there is nothing to resume from, else the weights' path, owned by the cli. */
-int tr_resume_find(tr_run *r, const char **weights);
-int tr_resume_load(tr_run *r, const char *weights);
-
-/* ---- Logs (cli_train_log.c, cli_train_curves.c) ---- */
-int tr_log_begin(tr_run *r); /* params.json; log.jsonl without what lies after the step resumed */
-int tr_log(tr_run *r, json_t *line); /* takes over line */
-int tr_log_epoch(tr_run *r); /* metrics.csv, curves.svg from the history */
-mcs_status tr_curves(const json_t *history, const char *path, mcs_error *e) MCS_MUST_CHECK;
 #endif

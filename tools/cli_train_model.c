@@ -187,7 +187,7 @@ int tr_model_make(tr_run *r)
     mcs_error e = { 0 };
     const tr_opts *o = r->o;
     const char *resume = "";
-    int code = tr_resume_find(r, &resume);
+    int code = cli_run_find(&r->run, &resume);
     if (code != CLI_CONTINUE)
         return code;
     if (*resume)
@@ -213,5 +213,8 @@ int tr_model_make(tr_run *r)
     r->optim = mcs_adamw_new(r->params, &(mcs_adamw_opts){ o->beta1, o->beta2, o->eps, o->wd });
     if (!r->optim)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory for the optimiser");
-    return *resume ? tr_resume_load(r, resume) : CLI_CONTINUE;
+    r->run.params = r->params;
+    r->run.optim = r->optim;
+    r->run.model = r->model;
+    return *resume ? cli_run_load(&r->run, resume) : CLI_CONTINUE;
 }

@@ -144,32 +144,14 @@ static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
     cli_progress_draw(bar);
     if (size < 2 || (r->s.step % r->o->log_every && r->s.step != steps_before(r, epoch + 1)))
         return CLI_CONTINUE;
-    return tr_log(r, json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
-                               (json_int_t)r->s.step, "epoch", (json_int_t)epoch + 1, "loss", loss,
-                               "lr", lr, "grad_norm", norm, "logit_scale",
-                               (double)mcs_biomedclip_scale(r->model), "pairs", (json_int_t)size,
-                               "seconds", cli_clock() - start));
+    return cli_run_log(&r->run, json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
+                                          (json_int_t)r->s.step, "epoch", (json_int_t)epoch + 1,
+                                          "loss", loss, "lr", lr, "grad_norm", norm, "logit_scale",
+                                          (double)mcs_biomedclip_scale(r->model), "pairs",
+                                          (json_int_t)size, "seconds", cli_clock() - start));
 }
 
 /* ---- The end of an epoch ---- */
-
-/* Did it improve by the figure that --save-best names?  Without validation nothing is best. */
-static void judge(tr_run *r, const json_t *record, int64_t epoch)
-{
-    const json_t *v =
-        json_object_get(record, r->o->save_best == TR_BEST_TOP1 ? "top1" : "val_loss");
-    bool larger = r->o->save_best == TR_BEST_TOP1;
-    if (!json_is_number(v))
-        return;
-    double value = json_number_value(v);
-    if (!r->s.best_epoch || (larger ? value > r->s.best : value < r->s.best)) {
-        r->s.best = value;
-        r->s.best_epoch = epoch + 1;
-        r->s.stale = 0;
-    } else {
-        r->s.stale++;
-    }
-}
 
 static int close_epoch(tr_run *r, int64_t epoch)
 {
@@ -192,7 +174,8 @@ static int close_epoch(tr_run *r, int64_t epoch)
         json_decref(record);
         return code;
     }
-    judge(r, record, epoch);
+    cli_run_judge(&r->run, record, epoch, o->save_best == TR_BEST_TOP1 ? "top1" : "val_loss",
+                  o->save_best == TR_BEST_TOP1);
     json_array_append(r->s.history, record);
     r->s.loss_sum = 0;
     r->s.loss_count = 0;
@@ -201,25 +184,19 @@ static int close_epoch(tr_run *r, int64_t epoch)
     bool stop = o->patience && r->s.stale >= o->patience;
     bool save = last || stop || o->save_recent || r->s.best_epoch == epoch + 1 ||
                 (o->save_frequency && (epoch + 1) % o->save_frequency == 0);
-    code = tr_log(r, record); /* first: a resumed run drops what its checkpoint does not know */
+    code = cli_run_log(&r->run,
+                       record); /* first: a resumed run drops what its checkpoint does not know */
     if (code == CLI_CONTINUE && save)
-        code = tr_save(r, name);
-    return code == CLI_CONTINUE ? tr_log_epoch(r) : code;
+        code = cli_run_save(&r->run, name);
+    return code == CLI_CONTINUE ? cli_run_log_epoch(&r->run) : code;
 }
 
 /* ---- The loop ---- */
 
-static int save_step(tr_run *r)
-{
-    char name[40];
-    snprintf(name, sizeof name, "step_%lld", (long long)r->s.step);
-    return tr_save(r, name);
-}
-
 /* A signal that asked to finish: saves and gives the exit code. */
 static int stop_now(tr_run *r)
 {
-    int code = save_step(r), sig = cli_stop();
+    int code = cli_run_save_step(&r->run), sig = cli_stop();
     cli_info(r->t, "stopped after step %lld; --resume latest goes on", (long long)r->s.step);
     return code == CLI_CONTINUE ? CLI_SIGNALLED + sig : code;
 }
@@ -236,7 +213,7 @@ static int loop(tr_run *r, cli_progress *bar)
             code = one_step(r, epoch, bar);
             bool due = r->o->save_steps && r->s.step % r->o->save_steps == 0;
             if (code == CLI_CONTINUE && !cli_stop() && (cli_checkpoint_asked() || due))
-                code = save_step(r);
+                code = cli_run_save_step(&r->run);
         } else {
             code = close_epoch(r, epoch);
         }
@@ -262,8 +239,8 @@ static int train(tr_run *r)
         char best[80] = "";
         if (r->s.best_epoch)
             snprintf(best, sizeof best, ", best epoch %lld", (long long)r->s.best_epoch);
-        printf("%s: %lld epochs, %lld steps%s\n", r->dir, (long long)json_array_size(r->s.history),
-               (long long)r->s.step, best);
+        printf("%s: %lld epochs, %lld steps%s\n", r->run.dir,
+               (long long)json_array_size(r->s.history), (long long)r->s.step, best);
     }
     return problems ? CLI_SOME_FAILED : CLI_DONE;
 }
@@ -307,29 +284,54 @@ static void size_batch(tr_run *r)
     }
 }
 
+static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
+                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2",   NULL };
+static const cli_run_panel panels[] = {
+    { "Loss", 1, { { "train_loss", "training" }, { "val_loss", "validation" } } },
+    { "Retrieval, top-1 of 50, %",
+      100,
+      { { "i2t_top1", "caption of picture" }, { "t2i_top1", "picture of caption" } } },
+    { .title = NULL },
+};
+
+static mcs_status save_weights(const void *model, const char *path, mcs_error *e)
+{
+    return mcs_biomedclip_save(model, path, MCS_CLIP_OPEN_CLIP, MCS_ST_F32, e);
+}
+
 static int open_folder(tr_run *r)
 {
-    mcs_error e = { 0 };
     const tr_opts *o = r->o;
-    r->dir = cli_own(r->t, cli_join(o->logs, o->name, ""));
-    r->checkpoints = r->dir ? cli_own(r->t, cli_join(r->dir, "checkpoints", "")) : NULL;
-    char *latest = r->dir ? cli_join(r->dir, "latest", "") : NULL;
-    if (!r->checkpoints || !latest) {
-        free(latest);
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    r->about = json_array();
+    r->problems = json_array();
+    for (int i = 0; i < o->train_data.count; i++) {
+        json_array_append_new(r->about, json_pack("{s:o, s:I, s:I, s:s}", "file",
+                                                  cli_json_text(o->train_data.items[i]), "pairs",
+                                                  (json_int_t)r->train[i].count, "pictures",
+                                                  (json_int_t)r->train[i].images, "fingerprint",
+                                                  r->train[i].fingerprint));
+        json_array_append(r->problems, r->train[i].problems);
     }
-    bool used = cli_exists(latest);
-    free(latest);
-    if (used && !o->resume && !r->t->force)
-        return cli_error(r->t, CLI_BAD_USAGE,
-                         "%s holds an earlier run; --resume latest goes on "
-                         "with it, --force begins anew, or choose another "
-                         "--name",
-                         r->dir);
-    if (cli_mkdirs(r->checkpoints, &e) != MCS_OK ||
-        cli_lock_take(&r->lock, r->dir, ".lock", &e) != MCS_OK)
-        return cli_die(r->t, &e, false);
-    return CLI_CONTINUE;
+    if (r->val.problems)
+        json_array_append(r->problems, r->val.problems);
+    r->run = (cli_run){ .t = r->t,
+                        .program = r->program,
+                        .opts = o,
+                        .logs = o->logs,
+                        .name = o->name,
+                        .resume = o->resume,
+                        .save_frequency = o->save_frequency,
+                        .keep = o->keep,
+                        .save = save_weights,
+                        .s = &r->s,
+                        .settings = r->settings,
+                        .data = r->about,
+                        .problems = r->problems,
+                        .columns = columns,
+                        .panels = panels,
+                        .lock = { .fd = -1 },
+                        .log_fd = -1 };
+    return cli_run_open(&r->run);
 }
 
 /* So that tools find it beside the checkpoints. */
@@ -337,7 +339,7 @@ static int copy_vocab(tr_run *r)
 {
     mcs_error e = { 0 };
     cli_html text = tr_vocab_text(r->model);
-    char *path = cli_join(r->checkpoints, "vocab.txt", "");
+    char *path = cli_join(r->run.checkpoints, "vocab.txt", "");
     mcs_status s = path && !text.failed ? cli_write(path, text.text, text.size, &e)
                                         : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
     free(text.text);
@@ -377,6 +379,6 @@ int tr_run_all(tr_run *r)
     if (code == CLI_CONTINUE)
         code = copy_vocab(r);
     if (code == CLI_CONTINUE)
-        code = tr_log_begin(r);
+        code = cli_run_log_begin(&r->run);
     return code == CLI_CONTINUE ? train(r) : code;
 }

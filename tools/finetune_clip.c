@@ -3,7 +3,6 @@
  * in cli_train_*.c. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "tools/cli_train.h"
 
 #define AT(field) offsetof(tr_opts, field)
@@ -187,9 +186,9 @@ static void clean_up(tr_run *r)
     json_decref(r->s.history);
     json_decref(r->settings);
     free(r->order);
-    if (r->log_fd >= 0)
-        close(r->log_fd);
-    cli_lock_drop(&r->lock);
+    json_decref(r->about);
+    json_decref(r->problems);
+    cli_run_close(&r->run);
 }
 
 int main(int argc, char **argv)
@@ -226,8 +225,7 @@ int main(int argc, char **argv)
                      .o = &o,
                      .program = &program,
                      .order_epoch = -1,
-                     .log_fd = -1,
-                     .lock = { .fd = -1 } };
+                     .run = { .log_fd = -1, .lock = { .fd = -1 } } };
         r.settings = cli_settings(&program, &o, true);
         if (r.settings)
             json_object_set_new(r.settings, "seed", json_integer(t.seed));

@@ -1,10 +1,10 @@
-/* cli_train_log.c - what a run leaves behind besides weights: params.json, log.jsonl, metrics.csv,
+/* cli_run_log.c - what a run leaves behind besides weights: params.json, log.jsonl, metrics.csv,
  * curves.svg, errors.jsonl. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "tools/cli_train.h"
+#include "tools/cli_run.h"
 
 /* ---- log.jsonl ---- */
 
@@ -33,11 +33,11 @@ static void keep_line(void *arg, json_t *line)
     free(text);
 }
 
-static mcs_status trim_log(tr_run *r, mcs_error *e)
+static mcs_status trim_log(cli_run *r, mcs_error *e)
 {
-    kept_lines k = { .step = r->s.step, .epochs = (int64_t)json_array_size(r->s.history) };
+    kept_lines k = { .step = r->s->step, .epochs = (int64_t)json_array_size(r->s->history) };
     mcs_status s = MCS_OK;
-    if (r->s.step > 0)
+    if (r->s->step > 0)
         s = cli_jsonl_read(r->log_path, keep_line, &k, NULL, e);
     if (s == MCS_OK && (k.failed || k.text.failed))
         s = mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", r->log_path);
@@ -47,19 +47,13 @@ static mcs_status trim_log(tr_run *r, mcs_error *e)
     return s;
 }
 
-static mcs_status write_params(tr_run *r, mcs_error *e)
+static mcs_status write_params(cli_run *r, mcs_error *e)
 {
     char *path = cli_join(r->dir, "params.json", "");
-    json_t *data = json_array(), *all = cli_settings(r->program, r->o, false);
-    for (int i = 0; i < r->o->train_data.count; i++)
-        json_array_append_new(data, json_pack("{s:o, s:I, s:I, s:s}", "file",
-                                              cli_json_text(r->o->train_data.items[i]), "pairs",
-                                              (json_int_t)r->train[i].count, "pictures",
-                                              (json_int_t)r->train[i].images, "fingerprint",
-                                              r->train[i].fingerprint));
+    json_t *all = cli_settings(r->program, r->opts, false);
     json_t *j =
-        json_pack("{s:s, s:s, s:o, s:I, s:o}", "tool", r->program->name, "version", MCS_VERSION,
-                  "settings", all, "seed", (json_int_t)r->t->seed, "data", data);
+        json_pack("{s:s, s:s, s:o, s:I, s:O}", "tool", r->program->name, "version", MCS_VERSION,
+                  "settings", all, "seed", (json_int_t)r->t->seed, "data", r->data);
     mcs_status s =
         path && j ? cli_write_json(path, j, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
     json_decref(j);
@@ -67,7 +61,7 @@ static mcs_status write_params(tr_run *r, mcs_error *e)
     return s;
 }
 
-static mcs_status write_errors(tr_run *r, mcs_error *e)
+static mcs_status write_errors(cli_run *r, mcs_error *e)
 {
     char *path = cli_join(r->dir, "errors.jsonl", "");
     if (!path)
@@ -75,11 +69,11 @@ static mcs_status write_errors(tr_run *r, mcs_error *e)
     unlink(path);
     mcs_status s = MCS_OK;
     int fd = -1;
-    for (int i = 0; i <= r->o->train_data.count && s == MCS_OK; i++) {
-        const cli_pairs *p = i < r->o->train_data.count ? &r->train[i] : &r->val;
-        for (size_t k = 0; k < json_array_size(p->problems) && s == MCS_OK; k++) {
+    for (size_t i = 0; i < json_array_size(r->problems) && s == MCS_OK; i++) {
+        const json_t *list = json_array_get(r->problems, i);
+        for (size_t k = 0; k < json_array_size(list) && s == MCS_OK; k++) {
             fd = fd < 0 ? cli_jsonl_open(path, e) : fd;
-            s = fd < 0 ? MCS_EIO : cli_jsonl_append(fd, path, json_array_get(p->problems, k), e);
+            s = fd < 0 ? MCS_EIO : cli_jsonl_append(fd, path, json_array_get(list, k), e);
         }
     }
     if (fd >= 0)
@@ -88,7 +82,7 @@ static mcs_status write_errors(tr_run *r, mcs_error *e)
     return s;
 }
 
-int tr_log_begin(tr_run *r)
+int cli_run_log_begin(cli_run *r)
 {
     mcs_error e = { 0 };
     r->log_path = cli_own(r->t, cli_join(r->dir, "log.jsonl", ""));
@@ -99,10 +93,10 @@ int tr_log_begin(tr_run *r)
     r->log_fd = cli_jsonl_open(r->log_path, &e);
     if (r->log_fd < 0)
         return cli_die(r->t, &e, false);
-    return json_array_size(r->s.history) ? tr_log_epoch(r) : CLI_CONTINUE;
+    return json_array_size(r->s->history) ? cli_run_log_epoch(r) : CLI_CONTINUE;
 }
 
-int tr_log(tr_run *r, json_t *line)
+int cli_run_log(cli_run *r, json_t *line)
 {
     mcs_error e = { 0 };
     mcs_status s = line ? cli_jsonl_append(r->log_fd, r->log_path, line, &e)
@@ -113,22 +107,18 @@ int tr_log(tr_run *r, json_t *line)
 
 /* ---- metrics.csv and the curves ---- */
 
-static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
-                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2" };
-enum { COLUMNS = sizeof columns / sizeof *columns };
-
-static mcs_status write_metrics(const tr_run *r, const char *path, mcs_error *e)
+static mcs_status write_metrics(const cli_run *r, const char *path, mcs_error *e)
 {
     cli_html h = { 0 };
-    for (int i = 0; i < COLUMNS; i++)
-        cli_html_rawf(&h, "%s%s", columns[i], i + 1 < COLUMNS ? "," : "\n");
-    for (size_t k = 0; k < json_array_size(r->s.history); k++) {
-        const json_t *line = json_array_get(r->s.history, k);
-        for (int i = 0; i < COLUMNS; i++) {
-            const json_t *v = json_object_get(line, columns[i]);
+    for (int i = 0; r->columns[i]; i++)
+        cli_html_rawf(&h, "%s%s", r->columns[i], r->columns[i + 1] ? "," : "\n");
+    for (size_t k = 0; k < json_array_size(r->s->history); k++) {
+        const json_t *line = json_array_get(r->s->history, k);
+        for (int i = 0; r->columns[i]; i++) {
+            const json_t *v = json_object_get(line, r->columns[i]);
             if (json_is_number(v))
                 cli_html_rawf(&h, "%.9g", json_number_value(v));
-            cli_html_raw(&h, i + 1 < COLUMNS ? "," : "\n");
+            cli_html_raw(&h, r->columns[i + 1] ? "," : "\n");
         }
     }
     mcs_status s = h.failed ? mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path)
@@ -137,7 +127,7 @@ static mcs_status write_metrics(const tr_run *r, const char *path, mcs_error *e)
     return s;
 }
 
-int tr_log_epoch(tr_run *r)
+int cli_run_log_epoch(cli_run *r)
 {
     mcs_error e = { 0 };
     char *metrics = cli_join(r->dir, "metrics.csv", ""), *svg = cli_join(r->dir, "curves.svg", "");
@@ -145,7 +135,7 @@ int tr_log_epoch(tr_run *r)
     if (s == MCS_OK)
         s = write_metrics(r, metrics, &e);
     if (s == MCS_OK)
-        s = tr_curves(r->s.history, svg, &e);
+        s = cli_run_curves(r->panels, r->s->history, svg, &e);
     if (s == MCS_OK)
         s = write_errors(r, &e);
     free(metrics);

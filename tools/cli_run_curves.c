@@ -1,11 +1,18 @@
-/* cli_train_curves.c - loss and retrieval by epoch as an SVG, readable without a program of ours. */
+/* cli_run_curves.c - loss and other figures by epoch as an SVG, readable without a program of ours. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tools/cli_train.h"
+#include "tools/cli_run.h"
 
-enum { WIDTH = 420, HEIGHT = 260, LEFT = 62, TOP = 40, STEP = 520 }; /* of a panel; STEP apart */
+enum {
+    WIDTH = 420,
+    HEIGHT = 260,
+    LEFT = 62,
+    TOP = 40,
+    STEP = 520,
+    PANELS = 8
+}; /* of a panel; STEP apart */
 
 typedef struct {
     const char *key, *label, *colour;
@@ -21,7 +28,7 @@ typedef struct {
 
 static bool value_of(const json_t *record, const panel *p, const char *key, double *x, double *y)
 {
-    const json_t *v = json_object_get(record, key);
+    const json_t *v = key ? json_object_get(record, key) : NULL;
     *x = json_number_value(json_object_get(record, "epoch"));
     *y = json_number_value(v) * p->factor;
     return json_is_number(v);
@@ -110,24 +117,36 @@ static void draw_curve(cli_html *h, const panel *p, int c, const json_t *history
                       TOP + 16 + 18 * c, k->colour, c ? "- -" : "\xE2\x80\x94", k->label);
 }
 
-mcs_status tr_curves(const json_t *history, const char *path, mcs_error *e)
+static panel make_panel(const cli_run_panel *from)
 {
-    panel panels[] = {
-        { .title = "Loss",
-          .factor = 1,
-          .left = LEFT,
-          .curves = { { "train_loss", "training", "#1f6fb4" },
-                      { "val_loss", "validation", "#d1600a" } } },
-        { .title = "Retrieval, top-1 of 50, %",
-          .factor = 100,
-          .left = LEFT + STEP,
-          .curves = { { "i2t_top1", "caption of picture", "#1f6fb4" },
-                      { "t2i_top1", "picture of caption", "#d1600a" } } },
-    };
+    static const char *const colours[] = { "#1f6fb4", "#d1600a" };
+    panel p = { .title = from->title, .factor = from->factor };
+    for (int c = 0; c < 2; c++)
+        p.curves[c] = (curve){ from->curves[c].key, from->curves[c].label, colours[c] };
+    return p;
+}
+
+static bool has_values(const panel *p, const json_t *history)
+{
+    double x, y;
+    for (size_t i = 0; i < json_array_size(history); i++)
+        for (int c = 0; c < 2; c++)
+            if (value_of(json_array_get(history, i), p, p->curves[c].key, &x, &y))
+                return true;
+    return false;
+}
+
+mcs_status cli_run_curves(const cli_run_panel *from, const json_t *history, const char *path,
+                          mcs_error *e)
+{
+    panel panels[PANELS];
     cli_html h = { 0 };
-    int wide = json_object_get(json_array_get(history, 0), "i2t_top1") ? 2 : 1;
-    for (size_t i = 1; i < json_array_size(history) && wide == 1; i++)
-        wide += json_object_get(json_array_get(history, i), "i2t_top1") != NULL;
+    int wide = 0;
+    for (int i = 0; from[i].title && wide < PANELS; i++) {
+        panels[wide] = make_panel(&from[i]);
+        panels[wide].left = LEFT + STEP * wide;
+        wide += i == 0 || has_values(&panels[wide], history);
+    }
     cli_html_rawf(&h,
                   "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
                   "font-family='sans-serif' font-size='13'>\n<rect width='100%%' height='100%%' "

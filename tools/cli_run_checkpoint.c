@@ -1,4 +1,4 @@
-/* cli_train_checkpoint.c - saving and resuming.
+/* cli_run_checkpoint.c - saving and resuming.
  *
  * Two files a checkpoint, NAME.safetensors (weights) and NAME.state.safetensors (moments, and as
  * metadata where training stands); each is written beside and renamed, and `latest` is set only
@@ -9,10 +9,46 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "tools/cli_train.h"
+#include "tools/cli_run.h"
 #include "weights/optim_state.h"
 
 static const char meta_key[] = "mcs.train";
+
+/* ---- The folder ---- */
+
+static bool holds_run(const cli_run *r)
+{
+    char *latest = cli_join(r->dir, "latest", "");
+    bool used = latest && cli_exists(latest);
+    free(latest);
+    return used;
+}
+
+int cli_run_open(cli_run *r)
+{
+    mcs_error e = { 0 };
+    r->dir = cli_own(r->t, cli_join(r->logs, r->name, ""));
+    r->checkpoints = r->dir ? cli_own(r->t, cli_join(r->dir, "checkpoints", "")) : NULL;
+    if (!r->checkpoints)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    if (holds_run(r) && !r->resume && !r->t->force)
+        return cli_error(r->t, CLI_BAD_USAGE,
+                         "%s holds an earlier run; --resume latest goes on "
+                         "with it, --force begins anew, or choose another "
+                         "--name",
+                         r->dir);
+    if (cli_mkdirs(r->checkpoints, &e) != MCS_OK ||
+        cli_lock_take(&r->lock, r->dir, ".lock", &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
+    return CLI_CONTINUE;
+}
+
+void cli_run_close(cli_run *r)
+{
+    if (r->log_fd >= 0)
+        close(r->log_fd);
+    cli_lock_drop(&r->lock);
+}
 
 /* ---- Names ---- */
 
@@ -26,14 +62,14 @@ static int64_t number_in(const char *name, const char *what, const char *suffix)
     return strtoll(name + n, NULL, 10);
 }
 
-static char *file_of(const tr_run *r, const char *name, const char *suffix)
+static char *file_of(const cli_run *r, const char *name, const char *suffix)
 {
     return cli_join(r->checkpoints, name, suffix);
 }
 
 /* ---- Tidying ---- */
 
-static void remove_checkpoint(const tr_run *r, const char *name)
+static void remove_checkpoint(const cli_run *r, const char *name)
 {
     static const char *const suffixes[] = { ".state.safetensors", ".safetensors" };
     for (int i = 0; i < 2; i++) {
@@ -45,18 +81,18 @@ static void remove_checkpoint(const tr_run *r, const char *name)
 }
 
 /* Is the checkpoint that was saved after `epoch` epochs to be kept? */
-static bool keeps(const tr_run *r, int64_t epoch)
+static bool keeps(const cli_run *r, int64_t epoch)
 {
-    int64_t done = (int64_t)json_array_size(r->s.history), every = r->o->save_frequency;
-    if (epoch == done || epoch == r->s.best_epoch)
+    int64_t done = (int64_t)json_array_size(r->s->history), every = r->save_frequency;
+    if (epoch == done || epoch == r->s->best_epoch)
         return true;
     if (epoch > done || every < 1 || epoch % every)
         return false;
-    return !r->o->keep || epoch > (done / every - r->o->keep) * every;
+    return !r->keep || epoch > (done / every - r->keep) * every;
 }
 
 /* Removes what is older than asked for, and what killed runs left behind. */
-static void tidy(const tr_run *r, const char *latest)
+static void tidy(const cli_run *r, const char *latest)
 {
     DIR *d = opendir(r->checkpoints);
     const struct dirent *entry;
@@ -82,22 +118,24 @@ static void tidy(const tr_run *r, const char *latest)
 
 /* ---- Saving ---- */
 
-static char *state_text(const tr_run *r)
+static char *state_text(const cli_run *r)
 {
+    const json_t *one;
+    size_t i;
     json_t *data = json_array();
-    for (int i = 0; i < r->o->train_data.count; i++)
-        json_array_append_new(data, json_string(r->train[i].fingerprint));
-    json_t *j =
-        json_pack("{s:I, s:f, s:I, s:O, s:I, s:I, s:f, s:O, s:o}", "step", (json_int_t)r->s.step,
-                  "loss_sum", r->s.loss_sum, "loss_count", (json_int_t)r->s.loss_count, "history",
-                  r->s.history, "best_epoch", (json_int_t)r->s.best_epoch, "stale",
-                  (json_int_t)r->s.stale, "best", r->s.best, "settings", r->settings, "data", data);
+    json_array_foreach((json_t *)(uintptr_t)r->data, i, one)
+        json_array_append(data, json_object_get(one, "fingerprint"));
+    json_t *j = json_pack("{s:I, s:f, s:I, s:O, s:I, s:I, s:f, s:O, s:o}", "step",
+                          (json_int_t)r->s->step, "loss_sum", r->s->loss_sum, "loss_count",
+                          (json_int_t)r->s->loss_count, "history", r->s->history, "best_epoch",
+                          (json_int_t)r->s->best_epoch, "stale", (json_int_t)r->s->stale, "best",
+                          r->s->best, "settings", r->settings, "data", data);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(j);
     return text;
 }
 
-static mcs_status check_weights(const tr_run *r, mcs_error *e)
+static mcs_status check_weights(const cli_run *r, mcs_error *e)
 {
     for (int64_t i = 0; i < mcs_params_count(r->params); i++) {
         mcs_param_entry w = mcs_params_at(r->params, i);
@@ -113,7 +151,7 @@ static mcs_status check_weights(const tr_run *r, mcs_error *e)
     return MCS_OK;
 }
 
-static mcs_status write_pair(tr_run *r, const char *name, mcs_error *e)
+static mcs_status write_pair(cli_run *r, const char *name, mcs_error *e)
 {
     char *weights = file_of(r, name, ".safetensors"), *text = state_text(r);
     char *state = file_of(r, name, ".state.safetensors");
@@ -122,7 +160,7 @@ static mcs_status write_pair(tr_run *r, const char *name, mcs_error *e)
     if (s == MCS_OK && (!weights || !state || !text))
         s = mcs_error_set(e, MCS_ENOMEM, "out of memory for a checkpoint");
     if (s == MCS_OK)
-        s = mcs_biomedclip_save(r->model, weights, MCS_CLIP_OPEN_CLIP, MCS_ST_F32, e);
+        s = r->save(r->model, weights, e);
     if (s == MCS_OK)
         s = mcs_optim_save(r->optim, r->params, state, meta, e);
     free(weights);
@@ -131,7 +169,7 @@ static mcs_status write_pair(tr_run *r, const char *name, mcs_error *e)
     return s;
 }
 
-static mcs_status point(const tr_run *r, const char *file, const char *name, mcs_error *e)
+static mcs_status point(const cli_run *r, const char *file, const char *name, mcs_error *e)
 {
     char line[80], *path = cli_join(r->dir, file, "");
     int n = snprintf(line, sizeof line, "%s\n", name);
@@ -141,15 +179,15 @@ static mcs_status point(const tr_run *r, const char *file, const char *name, mcs
     return s;
 }
 
-int tr_save(tr_run *r, const char *name)
+int cli_run_save(cli_run *r, const char *name)
 {
     mcs_error e = { 0 };
     char best[40];
     mcs_status s = write_pair(r, name, &e);
     if (s == MCS_OK)
         s = point(r, "latest", name, &e);
-    snprintf(best, sizeof best, "epoch_%lld", (long long)r->s.best_epoch);
-    if (s == MCS_OK && r->s.best_epoch)
+    snprintf(best, sizeof best, "epoch_%lld", (long long)r->s->best_epoch);
+    if (s == MCS_OK && r->s->best_epoch)
         s = point(r, "best", best, &e);
     if (s != MCS_OK)
         return cli_die(r->t, &e, false);
@@ -158,9 +196,31 @@ int tr_save(tr_run *r, const char *name)
     return CLI_CONTINUE;
 }
 
+int cli_run_save_step(cli_run *r)
+{
+    char name[40];
+    snprintf(name, sizeof name, "step_%lld", (long long)r->s->step);
+    return cli_run_save(r, name);
+}
+
+void cli_run_judge(cli_run *r, const json_t *record, int64_t epoch, const char *key, bool larger)
+{
+    const json_t *v = json_object_get(record, key);
+    double value = json_number_value(v);
+    if (!json_is_number(v))
+        return;
+    if (!r->s->best_epoch || (larger ? value > r->s->best : value < r->s->best)) {
+        r->s->best = value;
+        r->s->best_epoch = epoch + 1;
+        r->s->stale = 0;
+    } else {
+        r->s->stale++;
+    }
+}
+
 /* ---- Resuming ---- */
 
-static int find_latest(tr_run *r, const char **weights)
+static int find_latest(cli_run *r, const char **weights)
 {
     mcs_error e = { 0 };
     char *path = cli_join(r->dir, "latest", "");
@@ -185,13 +245,13 @@ static int find_latest(tr_run *r, const char **weights)
     return *weights ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
 }
 
-int tr_resume_find(tr_run *r, const char **weights)
+int cli_run_find(cli_run *r, const char **weights)
 {
-    if (!r->o->resume)
+    if (!r->resume)
         return CLI_CONTINUE;
-    if (strcmp(r->o->resume, "latest") == 0)
+    if (strcmp(r->resume, "latest") == 0)
         return find_latest(r, weights);
-    *weights = r->o->resume;
+    *weights = r->resume;
     return CLI_CONTINUE;
 }
 
@@ -209,8 +269,9 @@ static char *state_of(const char *weights)
 }
 
 /* The flag whose value differs, or NULL. */
-static const char *changed(json_t *now, const json_t *then)
+static const char *changed(const json_t *settings, const json_t *then)
 {
+    json_t *now = (json_t *)(uintptr_t)settings;
     for (void *it = json_object_iter(now); it; it = json_object_iter_next(now, it)) {
         const char *key = json_object_iter_key(it);
         if (!json_equal(json_object_iter_value(it), json_object_get(then, key)))
@@ -219,7 +280,7 @@ static const char *changed(json_t *now, const json_t *then)
     return NULL;
 }
 
-static int take_state(tr_run *r, const json_t *j, const char *path)
+static int take_state(cli_run *r, const json_t *j, const char *path)
 {
     const json_t *data = json_object_get(j, "data");
     const char *flag = changed(r->settings, json_object_get(j, "settings"));
@@ -228,31 +289,30 @@ static int take_state(tr_run *r, const json_t *j, const char *path)
                          "%s: was trained with another --%s; give the same settings, or --force to "
                          "go on with the new ones",
                          path, flag);
-    bool same = json_array_size(data) == (size_t)r->o->train_data.count;
-    for (int i = 0; same && i < r->o->train_data.count; i++) {
-        const char *was = json_string_value(json_array_get(data, (size_t)i));
-        same = was && strcmp(was, r->train[i].fingerprint) == 0;
-    }
+    bool same = json_array_size(data) == json_array_size(r->data);
+    for (size_t i = 0; same && i < json_array_size(data); i++)
+        same = json_equal(json_array_get(data, i),
+                          json_object_get(json_array_get(r->data, i), "fingerprint"));
     if (!same && !r->t->force)
         return cli_error(r->t, CLI_BAD_USAGE,
                          "%s: was trained on other data; --force goes on with "
                          "the new data",
                          path);
     const json_t *history = json_object_get(j, "history");
-    r->s.step = json_integer_value(json_object_get(j, "step"));
-    r->s.loss_sum = json_number_value(json_object_get(j, "loss_sum"));
-    r->s.loss_count = json_integer_value(json_object_get(j, "loss_count"));
-    r->s.best_epoch = json_integer_value(json_object_get(j, "best_epoch"));
-    r->s.stale = json_integer_value(json_object_get(j, "stale"));
-    r->s.best = json_number_value(json_object_get(j, "best"));
-    if (!json_is_array(history) || r->s.step < 0 || r->s.step < mcs_optim_steps(r->optim))
+    r->s->step = json_integer_value(json_object_get(j, "step"));
+    r->s->loss_sum = json_number_value(json_object_get(j, "loss_sum"));
+    r->s->loss_count = json_integer_value(json_object_get(j, "loss_count"));
+    r->s->best_epoch = json_integer_value(json_object_get(j, "best_epoch"));
+    r->s->stale = json_integer_value(json_object_get(j, "stale"));
+    r->s->best = json_number_value(json_object_get(j, "best"));
+    if (!json_is_array(history) || r->s->step < 0 || r->s->step < mcs_optim_steps(r->optim))
         return cli_error(r->t, CLI_BAD_MODEL, "%s: where training stood is damaged", path);
-    json_decref(r->s.history);
-    r->s.history = json_deep_copy(history);
-    return r->s.history ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    json_decref(r->s->history);
+    r->s->history = json_deep_copy(history);
+    return r->s->history ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
 }
 
-int tr_resume_load(tr_run *r, const char *weights)
+int cli_run_load(cli_run *r, const char *weights)
 {
     mcs_error e = { 0 };
     char *path = state_of(weights);
@@ -267,7 +327,7 @@ int tr_resume_load(tr_run *r, const char *weights)
     if (code == CLI_CONTINUE)
         code = take_state(r, j, path);
     if (code == CLI_CONTINUE)
-        cli_info(r->t, "going on from %s: step %lld", weights, (long long)r->s.step);
+        cli_info(r->t, "going on from %s: step %lld", weights, (long long)r->s->step);
     json_decref(j);
     mcs_checkpoint_close(k);
     free(path);
