@@ -48,8 +48,11 @@ mcs_status mcs_medclip_sam_layers(mcs_ctx *c, const mcs_medclip_sam *m,
 
 typedef enum { /* cam.h has the formulas */
     MCS_CAM_GSCORECAM, MCS_CAM_SCORECAM, MCS_CAM_GRADCAM, MCS_CAM_GRADCAM_PLUSPLUS,
-    MCS_CAM_LAYERCAM, MCS_CAM_XGRADCAM
+    MCS_CAM_LAYERCAM, MCS_CAM_XGRADCAM,
+    MCS_CAM_RELEVANCE,          /* Chefer et al. 2021, through all attention layers */
+    MCS_CAM_SCAN                /* keep-window scan */
 } mcs_zeroshot_cam;
+enum { MCS_CAM_FACTORS = 4 };
 typedef enum {                  /* which gradient ranks (gScoreCAM) or weighs (Grad-CAM) channels */
     MCS_CAM_GRADIENT_CLS,       /* at the class token: gScoreCAM's own rule for transformers */
     MCS_CAM_GRADIENT_PATCH,     /* mean over patch tokens: zero at the default layer */
@@ -73,8 +76,10 @@ typedef enum { MCS_SAM_BOXES, MCS_SAM_POINTS, MCS_SAM_BOTH } mcs_zeroshot_prompt
 typedef enum { MCS_EMPTY_WHOLE, MCS_EMPTY_SKIP } mcs_zeroshot_empty;
 
 typedef struct {
-    /* Saliency */
-    mcs_zeroshot_cam cam;
+    /* Saliency: the product of cam_count maps, each scaled to [0,1].  A blurred map that chooses
+     * the right structure times a sharp but noisy one is better than either. */
+    mcs_zeroshot_cam cams[MCS_CAM_FACTORS];
+    int cam_count;              /* 1 */
     mcs_zeroshot_gradient gradient;
     mcs_zeroshot_fit fit;
     mcs_zeroshot_ensemble ensemble;
@@ -114,6 +119,8 @@ typedef enum {
                                  * num_contours 0 (the box is that of the largest contour) */
 } mcs_zeroshot_preset;
 void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset);
+/* Sets cams from "gscorecam", "gscorecam*relevance", ...: MCS_EINVAL lists the names. */
+mcs_status mcs_zeroshot_set_cam(mcs_zeroshot_opts *o, const char *text, mcs_error *e) MCS_MUST_CHECK;
 /* MCS_EINVAL names the field and its range. */
 mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e) MCS_MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* medclip_sam_internal.h - the stages of the composed system. */
 #ifndef MCS_MEDCLIP_SAM_INTERNAL_H
 #define MCS_MEDCLIP_SAM_INTERNAL_H
+#include "cam/cam.h"
 #include "models/biomedclip.h"
 #include "models/medclip_sam.h"
 #include "models/sam.h"
@@ -30,6 +31,10 @@ static inline bool mcs_zeroshot_prompted(const mcs_zeroshot_query *q)
 }
 
 double mcs_zeroshot_clock(void);
+/* Maps (P,grid,grid) in [0,1] of the texts in rows (P,D): the product of the methods asked for;
+ * peak (P).  cam was made on the same model and image. */
+mcs_tensor *mcs_zeroshot_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_cam_model *m,
+                              const mcs_tensor *image, const mcs_tensor *rows, float *peak);
 /* Saliency of every query that has texts, into its result.  False: see the context. */
 bool mcs_zeroshot_saliency(mcs_zeroshot_job *j);
 /* Coarse mask and boxes of query i from its saliency. */

@@ -11,7 +11,8 @@
 void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
 {
     memset(o, 0, sizeof *o);
-    o->cam = MCS_CAM_GSCORECAM;
+    o->cams[0] = MCS_CAM_GSCORECAM;
+    o->cam_count = 1;
     o->gradient = MCS_CAM_GRADIENT_CLS;
     o->fit = MCS_ZEROSHOT_SQUASH;
     o->ensemble = MCS_ENSEMBLE_EMBEDDING;
@@ -48,6 +49,7 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
 {
     const field_range fields[] = {
         { "cam_scale", (double)o->cam_scale, 0.0, 1e4 },
+        { "cam_count", o->cam_count, 1, MCS_CAM_FACTORS },
         { "topk", o->topk, 1, 1e6 },
         { "batch", o->batch, 0, 4096 },
         { "gaussian_sxy", (double)o->gaussian_sxy, 1e-3, 1e5 },
@@ -70,5 +72,38 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
             return mcs_error_set(e, MCS_EINVAL, "%s is %g; it must lie in [%g, %g]", f->name,
                                  f->value, f->low, f->high);
     }
+    return MCS_OK;
+}
+
+/* In the order of mcs_zeroshot_cam. */
+static const char *const cam_names[] = { "gscorecam", "scorecam", "gradcam",   "gradcam++",
+                                         "layercam",  "xgradcam", "relevance", "scan" };
+
+static int cam_named(const char *name, size_t n)
+{
+    for (size_t i = 0; i < sizeof cam_names / sizeof *cam_names; i++)
+        if (strlen(cam_names[i]) == n && strncmp(cam_names[i], name, n) == 0)
+            return (int)i;
+    return -1;
+}
+
+mcs_status mcs_zeroshot_set_cam(mcs_zeroshot_opts *o, const char *text, mcs_error *e)
+{
+    int count = 0;
+    for (const char *at = text;;) {
+        size_t n = strcspn(at, "*");
+        int cam = cam_named(at, n);
+        if (cam < 0 || count == MCS_CAM_FACTORS)
+            return mcs_error_set(e, MCS_EINVAL,
+                                 "cam: '%.100s' is not one of gscorecam scorecam gradcam gradcam++ "
+                                 "layercam xgradcam relevance scan, nor a product of up to %d "
+                                 "such as gscorecam*relevance",
+                                 text, MCS_CAM_FACTORS);
+        o->cams[count++] = (mcs_zeroshot_cam)cam;
+        if (!at[n])
+            break;
+        at += n + 1;
+    }
+    o->cam_count = count;
     return MCS_OK;
 }

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "cam/cam.h"
 #include "models/medclip_sam_internal.h"
 
 /* Words of no meaning: a map that follows the text differs from theirs. */
@@ -69,34 +68,6 @@ static bool collect_texts(mcs_zeroshot_job *j, text_rows *t)
 }
 
 /* ---- Maps ---- */
-
-static mcs_tensor *make_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_tensor *rows, float *peak)
-{
-    const mcs_zeroshot_opts *o = j->o;
-    mcs_cam_opts opts = {
-        .at = o->gradient == MCS_CAM_GRADIENT_CLS     ? MCS_CAM_AT_CLS
-              : o->gradient == MCS_CAM_GRADIENT_PATCH ? MCS_CAM_AT_PATCH
-                                                      : MCS_CAM_AT_OFFICIAL,
-        .top_k = o->topk,
-        .scale = o->cam_scale > 0 ? o->cam_scale : mcs_biomedclip_scale(j->m->clip),
-        .batch = o->batch,
-    };
-    switch (o->cam) {
-    case MCS_CAM_GSCORECAM:
-        return mcs_gscorecam(cam, rows, &opts, peak);
-    case MCS_CAM_SCORECAM:
-        return mcs_scorecam(cam, rows, &opts, peak);
-    case MCS_CAM_GRADCAM:
-        return mcs_gradcam(cam, MCS_GRADCAM, rows, &opts, peak);
-    case MCS_CAM_GRADCAM_PLUSPLUS:
-        return mcs_gradcam(cam, MCS_GRADCAM_PLUSPLUS, rows, &opts, peak);
-    case MCS_CAM_LAYERCAM:
-        return mcs_gradcam(cam, MCS_GRADCAM_LAYER, rows, &opts, peak);
-    case MCS_CAM_XGRADCAM:
-        return mcs_gradcam(cam, MCS_GRADCAM_X, rows, &opts, peak);
-    }
-    return mcs_fail(j->c, MCS_EINVAL, "no such saliency method: %d", (int)o->cam);
-}
 
 /* To [0,1] as the published code does after enlarging: (m - min) / (1e-8 + (max - min)). */
 static float rescale(float *map, int64_t n)
@@ -202,7 +173,7 @@ static bool explain(mcs_zeroshot_job *j, const text_rows *t, explained *x)
         .skip = 1,
     };
     mcs_cam *cam = mcs_cam_new(c, &model, image);
-    x->maps = cam ? make_maps(j, cam, t->rows, peak) : NULL;
+    x->maps = cam ? mcs_zeroshot_maps(j, cam, &model, image, t->rows, peak) : NULL;
     x->feature = x->maps ? mcs_cam_feature(cam) : NULL;
     return x->feature != NULL;
 }

@@ -123,10 +123,13 @@ static void test_text_to_mask(void **state)
     mcs_image *im = noise_image(61, 40, 3);
     mcs_zeroshot_query q = text_query(tumor, 1);
     for (int preset = 0; preset < 2; preset++)
-        for (int cam = 0; cam < 3; cam++)
+        for (int cam = 0; cam < 9; cam++)
             for (int fit = 0; fit < 3; fit++) {
                 mcs_zeroshot_opts o = options((mcs_zeroshot_preset)preset);
-                o.cam = (mcs_zeroshot_cam)cam;
+                if (cam < 8)
+                    o.cams[0] = (mcs_zeroshot_cam)cam;
+                else
+                    assert_int_equal(mcs_zeroshot_set_cam(&o, "gscorecam*relevance*scan", NULL), MCS_OK);
                 o.fit = (mcs_zeroshot_fit)fit;
                 mcs_zeroshot_result *r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
                 check_ok(c);
@@ -352,6 +355,22 @@ static void test_refusals(void **state)
     refused(&o, &q, MCS_EINVAL, "topk");
 }
 
+static void test_cam_names(void **state)
+{
+    (void)state;
+    mcs_zeroshot_opts o = options(MCS_PRESET_PAPER);
+    assert_int_equal(mcs_zeroshot_set_cam(&o, "gradcam++*scan", NULL), MCS_OK);
+    assert_int_equal(o.cam_count, 2);
+    assert_int_equal(o.cams[0], MCS_CAM_GRADCAM_PLUSPLUS);
+    assert_int_equal(o.cams[1], MCS_CAM_SCAN);
+    static const char *const bad[] = { "", "gscore", "gscorecam*", "*scan", "scan*scan*scan*scan*scan" };
+    for (int i = 0; i < 5; i++) {
+        mcs_error e = { 0 };
+        assert_int_equal(mcs_zeroshot_set_cam(&o, bad[i], &e), MCS_EINVAL);
+        assert_non_null(strstr(e.message, "gscorecam*relevance"));
+    }
+}
+
 static void test_load_refusals(void **state)
 {
     (void)state;
@@ -418,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_empty_coarse_mask),
         cmocka_unit_test(test_odd_sizes),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cam_names),
         cmocka_unit_test(test_load_refusals),
         cmocka_unit_test(test_info_and_layers),
         cmocka_unit_test(test_memory_limits),

@@ -17,6 +17,7 @@ typedef struct {                /* the options, as the table fills them */
     const char *clip, *vocab, *sam, *save, *gt;
     int preset, model_type, on_error;
     bool recursive, html, resume, list_layers;
+    const char *cam;            /* the product of maps, by name; read into z */
     float min_clip_score, min_iou;
     mcs_zeroshot_opts z;
 } zs_opts;

@@ -56,8 +56,10 @@ static const cli_option options[] = {
       "kind of SAM; auto reads it off the checkpoint", NULL, CLI_RESULT },
 
     { .kind = CLI_SECTION, .help = "Saliency" },
-    { CLI_CHOICE, "cam", 0, AT(z.cam), "gscorecam|scorecam|gradcam|gradcam++|layercam|xgradcam", 0,
-      0, "method", "cam-version", CLI_RESULT },
+    { CLI_TEXT, "cam", 0, AT(cam), "NAME[*NAME]", 0, 0,
+      "gscorecam, scorecam, gradcam, gradcam++, layercam, xgradcam, relevance, scan, or a product of "
+      "maps such as gscorecam*relevance",
+      "cam-version", CLI_RESULT },
     { CLI_TEXT, "cam-layer", 0, AT(z.cam_layer), "NAME|auto", 0, 0,
       "layer of the image tower (--list-layers); auto: norm2 of the last block", NULL, CLI_RESULT },
     { CLI_CHOICE, "cam-gradient", 0, AT(z.gradient), "cls|patch|official", 0, 0,
@@ -169,6 +171,7 @@ static void set_defaults(zs_opts *o, int preset)
     mcs_zeroshot_defaults(&o->z, preset ? MCS_PRESET_OFFICIAL_CODE : MCS_PRESET_PAPER);
     o->preset = preset;
     o->resume = true;
+    o->cam = "gscorecam";
     o->min_clip_score = -1.0f;
 }
 
@@ -184,6 +187,8 @@ static int check_options(cli *t, zs_opts *o)
     if (o->z.cam_layer && strcmp(o->z.cam_layer, "auto") == 0)
         o->z.cam_layer = NULL;
     o->z.seed = (uint64_t)t->seed;
+    if (mcs_zeroshot_set_cam(&o->z, o->cam, &e) != MCS_OK)
+        return cli_error(t, CLI_BAD_USAGE, "--%s", e.message);
     if (mcs_zeroshot_check(&o->z, &e) != MCS_OK)
         return cli_die(t, &e, false);
     if (o->list_layers)

@@ -1,0 +1,100 @@
+/* medclip_sam_maps.c - the saliency methods by name, and products of their maps.
+ *
+ * gScoreCAM chooses the right structure but is blurred; relevance is sharp but noisy; their product
+ * localises better than either. */
+#include <math.h>
+#include <stdio.h>
+#include "models/medclip_sam_internal.h"
+#include "tensor/op.h"
+
+/* Radii of the scan's windows, parts of the input's side: about one and one and a half patches
+ * of a structure's usual size. */
+static const float scan_radii[] = { 0.115f, 0.19f };
+
+static mcs_tensor *scan(mcs_zeroshot_job *j, const mcs_cam_model *m, const mcs_tensor *image,
+                        const mcs_tensor *rows, float *peak)
+{
+    float radii[2], side = (float)image->shape[3];
+    for (int i = 0; i < 2; i++)
+        radii[i] = scan_radii[i] * side;
+    for (int64_t p = 0; p < rows->shape[0]; p++)
+        peak[p] = 1;
+    return mcs_keep_scan(j->c, m, radii, 2, j->o->batch, image, rows);
+}
+
+/* The probabilities of every block, in order. */
+static mcs_tensor *relevance(mcs_zeroshot_job *j, const mcs_cam_model *m, const mcs_tensor *image,
+                             const mcs_tensor *rows, float *peak)
+{
+    int depth = mcs_biomedclip_get_config(j->m->clip)->vision.depth;
+    char (*names)[48] = mcs_alloc(j->c, (size_t)depth * sizeof *names);
+    const char **list = mcs_alloc(j->c, (size_t)depth * sizeof *list);
+    if (!names || !list)
+        return NULL;
+    for (int i = 0; i < depth; i++) {
+        snprintf(names[i], sizeof names[i], "visual.trunk.blocks.%d.attn.probs", i);
+        list[i] = names[i];
+    }
+    return mcs_relevance(j->c, m, list, depth, image, rows, peak);
+}
+
+static mcs_tensor *one_method(mcs_zeroshot_job *j, mcs_zeroshot_cam how, mcs_cam *cam,
+                              const mcs_cam_model *m, const mcs_tensor *image,
+                              const mcs_tensor *rows, float *peak)
+{
+    const mcs_zeroshot_opts *o = j->o;
+    mcs_cam_opts opts = {
+        .at = o->gradient == MCS_CAM_GRADIENT_CLS     ? MCS_CAM_AT_CLS
+              : o->gradient == MCS_CAM_GRADIENT_PATCH ? MCS_CAM_AT_PATCH
+                                                      : MCS_CAM_AT_OFFICIAL,
+        .top_k = o->topk,
+        .scale = o->cam_scale > 0 ? o->cam_scale : mcs_biomedclip_scale(j->m->clip),
+        .batch = o->batch,
+    };
+    switch (how) {
+    case MCS_CAM_GSCORECAM:
+        return mcs_gscorecam(cam, rows, &opts, peak);
+    case MCS_CAM_SCORECAM:
+        return mcs_scorecam(cam, rows, &opts, peak);
+    case MCS_CAM_GRADCAM:
+        return mcs_gradcam(cam, MCS_GRADCAM, rows, &opts, peak);
+    case MCS_CAM_GRADCAM_PLUSPLUS:
+        return mcs_gradcam(cam, MCS_GRADCAM_PLUSPLUS, rows, &opts, peak);
+    case MCS_CAM_LAYERCAM:
+        return mcs_gradcam(cam, MCS_GRADCAM_LAYER, rows, &opts, peak);
+    case MCS_CAM_XGRADCAM:
+        return mcs_gradcam(cam, MCS_GRADCAM_X, rows, &opts, peak);
+    case MCS_CAM_RELEVANCE:
+        return relevance(j, m, image, rows, peak);
+    case MCS_CAM_SCAN:
+        return scan(j, m, image, rows, peak);
+    }
+    return mcs_fail(j->c, MCS_EINVAL, "no such saliency method: %d", (int)how);
+}
+
+/* Each map of the product is scaled to [0,1] again; its peak is the largest value before. */
+static void scale_product(mcs_tensor *maps, float *peak)
+{
+    int64_t cells = maps->shape[1] * maps->shape[2];
+    for (int64_t p = 0; p < maps->shape[0]; p++) {
+        float *map = mcs_f32(maps) + p * cells, low = INFINITY, high = -INFINITY;
+        for (int64_t i = 0; i < cells; i++) {
+            low = fminf(low, map[i]);
+            high = fmaxf(high, map[i]);
+        }
+        for (int64_t i = 0; i < cells; i++)
+            map[i] = (map[i] - low) / (1e-8f + (high - low));
+        peak[p] = high;
+    }
+}
+
+mcs_tensor *mcs_zeroshot_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_cam_model *m,
+                              const mcs_tensor *image, const mcs_tensor *rows, float *peak)
+{
+    mcs_tensor *maps = one_method(j, j->o->cams[0], cam, m, image, rows, peak);
+    for (int k = 1; maps && k < j->o->cam_count; k++)
+        maps = mcs_mul(j->c, maps, one_method(j, j->o->cams[k], cam, m, image, rows, peak));
+    if (maps && j->o->cam_count > 1)
+        scale_product(maps, peak);
+    return maps;
+}
