@@ -83,7 +83,7 @@ static inline float mcs_cos_turns(float t)
 {
     return mcs_sin_turns(t + 0.25f);
 }
-/* exp(x), 0 below -80; relative error 1e-6: 2^n times a polynomial on |f| <= ln 2 / 2. */
+/* exp(x), 0 below -80; relative error 1e-5: 2^n times a polynomial on |f| <= ln 2 / 2. */
 static inline float mcs_expf(float x)
 {
     if (x < -80)
@@ -146,7 +146,7 @@ static inline float mcs_blob_cover(const mcs_blob *b, float at, float soft)
 {
     return mcs_smooth(0.5f + (1 - at) * (b->rx < b->ry ? b->rx : b->ry) / soft);
 }
-static inline float mcs_square(float v)
+static inline float mcs_sq(float v)
 {
     return v * v;
 }

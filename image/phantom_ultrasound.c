@@ -40,7 +40,7 @@ static float sector_margin(const scene *s, float x, float y)
 {
     if (!s->convex)
         return 1;
-    float dy = y + s->apex, r = sqrtf(mcs_square(x - 0.5f) + dy * dy);
+    float dy = y + s->apex, r = sqrtf(mcs_sq(x - 0.5f) + dy * dy);
     float side = s->opening * dy - fabsf(x - 0.5f), bottom = s->depth + s->apex - r;
     float top = r - s->apex * 1.06f;
     return side < bottom ? (side < top ? side : top) : bottom < top ? bottom : top;
@@ -86,8 +86,8 @@ static bool place(const scene *s, mcs_dice *d, float r, const lesion *other, mcs
 {
     for (int tries = 0; tries < 60; tries++) {
         float x = mcs_dice_in(d, 0.04f + r, 0.96f - r), y = mcs_dice_in(d, 0.12f + r, 0.86f - r);
-        if (other->there && mcs_square(x - other->at.x) + mcs_square(y - other->at.y) <
-                                mcs_square(1.25f * (r + other->at.r) + 0.04f))
+        if (other->there && mcs_sq(x - other->at.x) + mcs_sq(y - other->at.y) <
+                                mcs_sq(1.25f * (r + other->at.r) + 0.04f))
             continue;
         if (sector_margin(s, x, y) < 1.1f * r)
             continue;
@@ -148,14 +148,14 @@ static void draw_scene(scene *s, mcs_dice *d)
 static float tissue(const scene *s, float y, const float *f)
 {
     float v = y + 0.022f * f[WAVE], echo = s->echo[0];
-    float ridge = mcs_expf(-mcs_square(f[SEPTA] / 0.16f)) * mcs_smooth(0.4f + 0.5f * f[LOBULES]);
+    float ridge = mcs_expf(-mcs_sq(f[SEPTA] / 0.16f)) * mcs_smooth(0.4f + 0.5f * f[LOBULES]);
     for (int i = 0; i < 4; i++)
         echo = mcs_mixf(echo, s->echo[i + 1], mcs_smooth((v - s->bottom[i]) / 0.02f));
     float gland = mcs_smooth((v - s->bottom[1]) / 0.03f) * mcs_smooth((s->bottom[2] - v) / 0.03f);
     echo = mcs_mixf(echo, s->echo[1] * 0.9f, gland * 0.75f * mcs_smooth(f[LOBULES] * 0.9f - 0.5f));
     echo *= 1 + 0.22f * mcs_clampf(f[TEXTURE], -2, 2);
     for (int i = 0; i < 4; i++)
-        echo += 0.22f * mcs_expf(-mcs_square((v - s->bottom[i]) / 0.008f)) *
+        echo += 0.22f * mcs_expf(-mcs_sq((v - s->bottom[i]) / 0.008f)) *
                 mcs_smooth(0.6f + 0.5f * f[LOBULES]);
     return echo + s->septa * ridge * (1 - 0.4f * gland);
 }
@@ -188,8 +188,8 @@ static float behind(const lesion *m, float x, float y, float at)
 static float with_mass(const lesion *m, float at, float echo, const float *f)
 {
     float width = mcs_mixf(0.16f, 0.06f, m->smooth);
-    float halo = m->halo * mcs_expf(-mcs_square((at - 1.12f) / width)) *
-                 mcs_smooth(0.5f + 0.6f * f[LOBULES]);
+    float halo =
+        m->halo * mcs_expf(-mcs_sq((at - 1.12f) / width)) * mcs_smooth(0.5f + 0.6f * f[LOBULES]);
     float inside = m->echo * 0.5f * (1 + 0.22f * mcs_clampf(f[TEXTURE] + 0.5f * f[SEPTA], -2, 2));
     float soft = mcs_mixf(0.03f, 0.012f, m->smooth);
     return mcs_mixf(echo + halo, inside, mcs_blob_cover(&m->blob, at, soft));
@@ -199,7 +199,7 @@ static float with_cyst(const lesion *m, float x, float y, float at, float echo)
 {
     float dx = x - m->at.x, dy = y - m->at.y;
     float upright = dy * dy / (dx * dx + dy * dy + 1e-6f);
-    echo += m->halo * (0.25f + 0.75f * upright) * mcs_expf(-mcs_square((at - 1.06f) / 0.05f));
+    echo += m->halo * (0.25f + 0.75f * upright) * mcs_expf(-mcs_sq((at - 1.06f) / 0.05f));
     return mcs_mixf(echo, m->echo * 0.4f, mcs_blob_cover(&m->blob, at, 0.012f));
 }
 

@@ -92,7 +92,7 @@ static void resample(const mcs_phantom *p, window w, mcs_phantom *to)
 static void remeasure(const mcs_phantom *p, window w, mcs_phantom *to)
 {
     int64_t whole[MCS_PHANTOM_STRUCTURES];
-    float pixels = mcs_square((float)to->size / w.side);
+    float pixels = mcs_sq((float)to->size / w.side);
     for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++)
         whole[s] = (int64_t)(p->facts.part[s].area * pixels + 0.999f);
     mcs_phantom_measure(to, whole);

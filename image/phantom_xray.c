@@ -26,7 +26,7 @@ typedef struct {
 
 static float cage(const scene *s, int side, float u, float v)
 {
-    return s->dome[side] + s->curve * mcs_square((fabsf(u) - 0.19f) / 0.18f) - v;
+    return s->dome[side] + s->curve * mcs_sq((fabsf(u) - 0.19f) / 0.18f) - v;
 }
 
 /* Signed distances, positive inside, in widths; roughly. */
@@ -139,7 +139,7 @@ static void draw_nodule(scene *s, mcs_dice *d)
 static float tissue(const scene *s, float x, float y, float u, float v)
 {
     float across = fabsf(u), level = s->soft;
-    float spine = mcs_expf(-mcs_square(u / 0.045f));
+    float spine = mcs_expf(-mcs_sq(u / 0.045f));
     level = mcs_mixf(level, s->middle, mcs_smooth((0.085f - across) / 0.03f + 0.5f));
     level += 0.05f * spine * (0.6f + 0.4f * mcs_sin_turns(v / 0.062f));
     level -=
@@ -170,7 +170,7 @@ static float rib(float phase, float sharp)
 static float bones(const scene *s, float u, float v)
 {
     float a = fabsf(u), low = cage(s, u > 0, u, v);
-    float steep = a > 0.17f ? 1.6f * mcs_square(a - 0.17f) : 0;
+    float steep = a > 0.17f ? 1.6f * mcs_sq(a - 0.17f) : 0;
     float back = rib((v - 0.22f * a - steep) / s->rib_period + s->rib_phase, 0.35f);
     float front = rib((v + 0.55f * a - 2.2f * a * a) / (1.25f * s->rib_period), 0.6f);
     float here = mcs_smooth((a - 0.05f) / 0.03f) * mcs_smooth((0.405f - a) / 0.03f) *
@@ -184,14 +184,14 @@ static float bones(const scene *s, float u, float v)
 /* An aerated lung with its vessels. */
 static float lung(const scene *s, float x, float y, float u, float v, const float *f)
 {
-    float away = sqrtf(mcs_square(fabsf(u) - 0.09f) + mcs_square(v - 0.45f));
+    float away = sqrtf(mcs_sq(fabsf(u) - 0.09f) + mcs_sq(v - 0.45f));
     float hilum = mcs_expf(-away / 0.13f);
-    float ridge = mcs_expf(-mcs_square(f[VESSELS] / (0.10f + 0.35f * hilum)));
+    float ridge = mcs_expf(-mcs_sq(f[VESSELS] / (0.10f + 0.35f * hilum)));
     float level = s->air * (1 + 0.20f * mcs_clampf(f[HAZE], -2, 2)) + 0.10f * hilum +
                   s->slope * (v - 0.45f) + s->vessels * ridge * (0.15f + 1.5f * hilum);
     for (int i = 0; i < DOTS; i++) {
-        float far = mcs_square(x - s->dot[i].x) + mcs_square(y - s->dot[i].y);
-        if (far < 4 * mcs_square(s->dot[i].r))
+        float far = mcs_sq(x - s->dot[i].x) + mcs_sq(y - s->dot[i].y);
+        if (far < 4 * mcs_sq(s->dot[i].r))
             level += 0.22f * mcs_smooth((s->dot[i].r - sqrtf(far)) / 0.012f + 0.5f);
     }
     return level;

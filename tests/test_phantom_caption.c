@@ -200,6 +200,27 @@ static void test_wording(void **state)
     assert_in_range(heart, 70, 130);
 }
 
+/* Both lungs have no side; one has, and is called one. */
+static void test_one_lung(void **state)
+{
+    (void)state;
+    mcs_phantom_facts f = facts_of(MCS_PHANTOM_XRAY);
+    const mcs_phantom_wording all = { 1, 1, 1, 0, 0 };
+    for (int column = 0; column < 3; column++) {
+        put(&f, MCS_PHANTOM_LUNGS, 1, 1, column, 1);
+        for (uint64_t seed = 0; seed < 20; seed++) {
+            mcs_phantom_caption c;
+            mcs_phantom_describe(&f, &all, seed, &c);
+            bool both = strstr(c.text, "lungs") || strstr(c.text, "lung fields");
+            assert_int_equal(both, column == 1);
+            assert_int_equal(c.key[0].column, column == 1 ? -1 : column);
+            assert_int_equal(c.key[0].row, -1);
+            assert_int_equal(strstr(c.text, "on the left") != NULL, column == 0);
+            assert_int_equal(strstr(c.text, "on the right") != NULL, column == 2);
+        }
+    }
+}
+
 static void test_prompts(void **state)
 {
     (void)state;
@@ -215,7 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_relation),          cmocka_unit_test(test_groups),
         cmocka_unit_test(test_captions_are_true), cmocka_unit_test(test_wording),
-        cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_one_lung),          cmocka_unit_test(test_prompts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
