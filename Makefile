@@ -8,15 +8,29 @@
 # make lint       formatting, layering, static checks
 # make install    PREFIX=/usr/local DESTDIR=
 # make BUILD=debug|asan|tsan [test]             other builds live in build/$(BUILD)
+# make MPI=1 [test]  training on several machines (Open MPI or MPICH); lives in build/$(BUILD)-mpi
 
 BUILD   ?= release
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
-O       := build/$(BUILD)
+RANKS   := $(filter-out 0 no,$(MPI))
+O       := build/$(BUILD)$(if $(RANKS),-mpi)
 PKGS    := openblas zlib jansson libpng libjpeg libutf8proc
 PKG_CONFIG ?= pkg-config
 
+ifneq ($(RANKS),)
+MPI_PKG := $(firstword $(foreach p,ompi-c mpich,$(shell $(PKG_CONFIG) --exists $p && echo $p)))
+ifeq ($(MPI_PKG)$(filter clean,$(MAKECMDGOALS)),)
+$(error MPI=1 needs Open MPI or MPICH; on Debian: apt-get install libopenmpi-dev openmpi-bin)
+endif
+$(info MPI: $(MPI_PKG) $(shell $(PKG_CONFIG) --modversion $(MPI_PKG)), in $O)
+PKGS += $(MPI_PKG)
+endif
+
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
+ifneq ($(RANKS),)
+PKG_CFLAGS := -DMCS_MPI $(patsubst -I%,-isystem %,$(PKG_CFLAGS))
+endif
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
 ifeq ($(PKG_LIBS)$(filter clean,$(MAKECMDGOALS)),)
 $(error a library is missing; on Debian: apt-get install $(shell cat .ci/packages))
@@ -38,7 +52,7 @@ LDLIBS  += $(PKG_LIBS) -lm -pthread
 
 DIRS  := tensor nn weights image losses cam models
 LIB   := $O/libmcs.a
-OBJ   := $(patsubst %.c,$O/%.o,$(wildcard $(DIRS:=/*.c)))
+OBJ   := $(patsubst %.c,$O/%.o,$(filter-out $(if $(RANKS),,%_mpi.c),$(wildcard $(DIRS:=/*.c))))
 TOOLSRC := $(filter-out tools/cli%,$(wildcard tools/*.c))
 CLI     := $O/libcli.a
 CLIOBJ  := $(patsubst %.c,$O/%.o,$(wildcard tools/cli*.c))
@@ -71,13 +85,17 @@ $O/tests/test_memory: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc
 $O/tests/test_%: $O/tests/test_%.o $O/tests/check.o $(CLI) $(LIB)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LDLIBS) -o $@
 
-libmcs.a: $(LIB)
-	@rm -f $@ && cp $< $@
-tools/%: $O/tools/%
-	@rm -f $@ && cp $< $@
+# Compared, for another build may have put its own here.
+COPY = cmp -s $< $@ || { rm -f $@ && cp $< $@; }
+.PHONY: copy
+copy:
+libmcs.a: $(LIB) copy
+	@$(COPY)
+tools/%: $O/tools/% copy
+	@$(COPY)
 
 test: $(if $T,$O/tests/test_$T,$(TESTS) $(TOOLS))
-	BUILD=$(BUILD) SHOW=$(S) tests/run.sh $(if $T,$<,$(TESTS) $(wildcard tests/*_test.sh))
+	BUILD=$(notdir $O) SHOW=$(S) tests/run.sh $(if $T,$<,$(TESTS) $(wildcard tests/*_test.sh))
 
 $O/tests/parity/%: $O/tests/parity/%.o $(LIB)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "models/clip_train.h"
+#include "models/clip_train_internal.h"
 
 typedef struct clip_step {
     mcs_ctx *c;
@@ -179,52 +179,70 @@ static bool is_trained(const mcs_biomedclip *m, const char *prefix)
     return false;
 }
 
+/* Among ranks every one goes all the way to mcs_clip_couple_ranks(), where they agree whether to go
+ * on, and to the agreement at the end. */
 static mcs_status step_parts(const clip_step *s, tower *image, tower *text, double *value)
 {
     int64_t n = (image->rows + text->rows) * s->width;
-    float *all = malloc((size_t)n * 2 * sizeof *all);
-    if (!all) {
+    float *all = malloc((size_t)n * 2 * sizeof *all + 1);
+    if (!all)
         mcs_fail(s->c, MCS_ENOMEM, "training step: no memory for %lld embeddings",
                  (long long)(image->rows + text->rows));
-        return MCS_ENOMEM;
-    }
     image->values = all;
-    text->values = all + image->rows * s->width;
-    image->grads = all + n;
-    text->grads = image->grads + image->rows * s->width;
-    mcs_status status = embed(s, image);
+    text->values = all ? all + image->rows * s->width : NULL;
+    image->grads = all ? all + n : NULL;
+    text->grads = all ? image->grads + image->rows * s->width : NULL;
+    mcs_status status = mcs_ctx_status(s->c);
+    if (!status)
+        status = embed(s, image);
     if (!status)
         status = embed(s, text);
-    if (!status)
+    if (s->o->comm)
+        status = mcs_clip_couple_ranks(
+            s->c, s->m, s->b, s->o,
+            &(mcs_clip_share){ { image->values, text->values }, { image->grads, text->grads } },
+            value);
+    else if (!status)
         status = couple(s, image, text, value);
     if (!status && is_trained(s->m, image->prefix))
         status = replay(s, image);
     if (!status && is_trained(s->m, text->prefix))
         status = replay(s, text);
+    status = mcs_clip_agree(s->c, s->o->comm);
     if (!status)
         mcs_ctx_reset(s->c); /* it may hold tensors that borrow the embeddings */
     free(all);
     return status;
 }
 
+static bool is_usable(const mcs_clip_batch *b, bool ranks)
+{
+    if (ranks && b->size == 0)
+        return b->captions >= 1;
+    return b->size >= (ranks ? 1 : 2) && b->captions >= 1 && b->length >= 1 && b->ids && b->images;
+}
+
 mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_batch *b,
                          const mcs_clip_step_opts *o, double *loss)
 {
+    mcs_clip_step_opts own = *o;
     mcs_ctx_reset(c);
-    if (b->size < 2 || b->captions < 1 || b->length < 1 || !b->ids || !b->images) {
+    if (!is_usable(b, o->comm)) {
         mcs_fail(c, MCS_EINVAL,
                  "training step: %lld pairs with %d captions of %lld ids; a "
                  "contrastive loss needs at least 2 pairs and 1 caption each",
                  (long long)b->size, b->captions, (long long)b->length);
-        return MCS_EINVAL;
+        return mcs_clip_agree(c, o->comm);
     }
-    clip_step s = { c, m, b, o, mcs_biomedclip_get_config(m)->embed };
+    clip_step s = { c, m, b, &own, mcs_biomedclip_get_config(m)->embed };
     tower image = { .encode = encode_images, .prefix = "visual.", .rows = b->size };
     tower text = { .encode = encode_texts, .prefix = "text.", .rows = b->size * b->captions };
     bool grad = mcs_grad_enabled(c), whole = o->micro < 1 || o->micro >= b->size;
     double value = (double)NAN;
-    mcs_status status =
-        whole ? step_whole(&s, &image, &text, &value) : step_parts(&s, &image, &text, &value);
+    if (whole)
+        own.micro = b->size > 0 ? b->size : 1;
+    mcs_status status = whole && !o->comm ? step_whole(&s, &image, &text, &value)
+                                          : step_parts(&s, &image, &text, &value);
     mcs_set_grad(c, grad);
     if (loss)
         *loss = value;

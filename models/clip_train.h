@@ -13,6 +13,7 @@
 #define MCS_CLIP_TRAIN_H
 #include "losses/losses.h"
 #include "models/biomedclip.h"
+#include "nn/comm.h"
 
 /* Pictures first .. first+count-1 of the batch as (count,3,S,S), made in c.  Called once for each
  * picture, or twice if the batch is worked off in parts, with the same answer both times.  NULL:
@@ -36,6 +37,7 @@ typedef struct {
                          of 1 / loss.temperature */
     int64_t micro; /* pairs in memory at a time; 0, or B and more: all in one pass */
     uint64_t seed, step; /* of the dropout masks */
+    mcs_comm *comm; /* Nullable; the batch is this rank's share of one batch, see below */
 } mcs_clip_step_opts;
 
 /* Adds the gradient of the loss (the mean over the K sets of captions) to the weights that are
@@ -45,7 +47,13 @@ typedef struct {
  * the one pass up to rounding, for the price of a second forward.
  * The context is reset on the way: tensors made in it before are gone, and its grad setting is as
  * before at the end.  MCS_ESHAPE, MCS_EINVAL, MCS_ENOMEM; MCS_ENUMERIC: the loss is not finite
- * (no gradient was added then); the message is in c. */
+ * (no gradient was added then); the message is in c.
+ *
+ * Among ranks (`comm`) each gives its share of the batch: `size` pairs, 0 or more, the same K, and
+ * `negatives` of the whole batch (K,B,B), in which the shares stand one after the other.  Each rank
+ * adds its part of the gradient of the loss of the whole batch; mcs_params_sum_grads() then gives
+ * the gradient of all.  The loss is that of the whole batch on every rank, and so is the status:
+ * if one fails, all do, with its message. */
 mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_batch *b,
                          const mcs_clip_step_opts *o, double *loss) MCS_MUST_CHECK;
 
