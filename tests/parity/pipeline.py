@@ -150,6 +150,13 @@ def reference(o, model, predictor, path, prompt):
             "iou": float(iou[0]), "seconds": np.diff(t)}
 
 
+STAGES = ["saliency", "coarse mask", "SAM encode", "SAM decode"]    # the text is encoded once for all pictures
+
+
+def stages(t):
+    return dict(zip(STAGES, (t["saliency"] + t["prepare"], t["coarse"], t["sam_encode"], t["sam_decode"])))
+
+
 def iou(a, b):
     union = np.logical_or(a, b).sum()
     return float(np.logical_and(a, b).sum() / union) if union else 1.0
@@ -170,6 +177,8 @@ def compare(o, out, path, ref):
         "iou": abs(line["iou_pred"][0] - ref["iou"]),
         "peak": line["cam"]["max"],
         "clip_score": line["clip_score"],
+        "ours": stages(line["seconds"]),
+        "python": dict(zip(STAGES, map(float, ref["seconds"][1:]))),
     }
     if not line["cam"]["max"] > 0:
         sys.exit("the map is empty: nothing is compared")
@@ -200,6 +209,20 @@ def align(o, model):
             model.text.proj[2].weight.neg_()
 
 
+def document_times(rows, threads):
+    """The first picture's stages side by side, into docs/performance.md."""
+    path = os.path.join(ROOT, "docs", "performance.md")
+    table = "| stage of `zeroshot_seg`, %d threads | mcs, s | Python, s | Python / mcs |\n|---|---|---|---|\n" % threads
+    a, b = dict(rows[0]["ours"]), dict(rows[0]["python"])
+    a["all"], b["all"] = sum(a.values()), sum(b.values())
+    for k in a:
+        table += "| %s | %.3f | %.3f | %.1f |\n" % (k, a[k], b[k], b[k] / a[k])
+    text, n = re.subn(r"(<!-- pipeline %d -->\n).*?(<!-- /pipeline %d -->)" % (threads, threads), lambda m: m[1] + table + m[2], open(path).read(), flags=re.S)
+    if not n:
+        sys.exit("docs/performance.md has no <!-- pipeline %d --> section" % threads)
+    open(path, "w").write(text)
+
+
 def save_models(o, folder, model, sam):
     o.clip = o.clip or os.path.join(folder, "open_clip_pytorch_model.bin")
     o.sam_weights = o.sam_weights or os.path.join(folder, "sam.pth")
@@ -218,6 +241,7 @@ def main():
     p.add_argument("--clip")
     p.add_argument("--sam-weights")
     p.add_argument("--doc", action="store_true")
+    p.add_argument("--timing", action="store_true", help="write the first picture's times to docs/performance.md")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("pictures", nargs="+", metavar='PICTURE="prompt"')
     o = p.parse_args()
@@ -243,6 +267,8 @@ def main():
             rows.append(compare(o, out, path, reference(o, model, predictor, path, prompt)))
     if o.doc:
         document(o.preset, rows)
+    if o.timing:
+        document_times(rows, o.threads)
     print("python peak %.0f MB" % (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
     sys.exit(any(r["mask"] < 0.99 for r in rows))
 
