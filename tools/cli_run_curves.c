@@ -47,8 +47,8 @@ static void find_ranges(panel *p, const json_t *history)
     double x, y;
     p->x0 = 0;
     p->x1 = fmax(1, (double)json_array_size(history));
-    p->y0 = INFINITY;
-    p->y1 = -INFINITY;
+    p->y0 = HUGE_VAL;
+    p->y1 = -HUGE_VAL;
     for (size_t i = 0; i < json_array_size(history); i++)
         for (int c = 0; c < 2; c++)
             if (value_of(json_array_get(history, i), p, p->curves[c].key, &x, &y)) {

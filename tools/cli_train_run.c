@@ -121,7 +121,7 @@ static int update(tr_run *r, const tr_batch *b, double lr, double *loss, double 
 static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
 {
     tr_batch b;
-    double start = cli_clock(), loss = NAN, norm = NAN, lr = rate(r, epoch);
+    double start = cli_clock(), loss = (double)NAN, norm = loss, lr = rate(r, epoch);
     int code = order_epoch(r, epoch);
     if (code != CLI_CONTINUE)
         return code;
