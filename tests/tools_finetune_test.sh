@@ -115,6 +115,10 @@ check "weights as state" 1 $train --name t1 --resume latest
 says "not the state"
 check "state of another model" 4 $train --name t7 --resume logs/s/checkpoints/epoch_60.state.safetensors
 check "no model" 2 "$F" --train-data a.csv
+check "a model of another kind" 4 "$F" --train-data a.csv --pretrained m/sam.safetensors --vocab m/vocab.txt --name x
+says "not a BiomedCLIP checkpoint"
+check "a disk that fills up" 6 sh -c "trap '' XFSZ; ulimit -f 1500; exec $train --name disk"
+absent "a disk that fills up" logs/disk/latest
 check "a batch of 1" 2 $train --batch-size 1 --name x
 says "at least 2"
 check "a missing column" 1 $train --csv-caption-key Caption --name x

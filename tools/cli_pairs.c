@@ -67,19 +67,22 @@ static const char *file_problem(const cli_pairs_query *q, const char *cell, cons
 /* ---- Rows ---- */
 
 typedef struct {
-    int image, caption, group, kind;
+    int image, caption, group, facts, kind;
 } columns;
 
 static mcs_status find_columns(const cli_pairs_query *q, const cli_table *t, columns *c,
                                mcs_error *e)
 {
     c->group = cli_table_column(t, q->group_key ? q->group_key : "group");
+    c->facts = cli_table_column(t, q->facts_key ? q->facts_key : "facts");
     c->kind = cli_table_column(t, q->kind_key ? q->kind_key : "kind");
     mcs_status s = cli_table_need(t, q->image_key, &c->image, e);
     if (s == MCS_OK)
         s = cli_table_need(t, q->caption_key, &c->caption, e);
     if (s == MCS_OK && q->group_key)
         s = cli_table_need(t, q->group_key, &c->group, e);
+    if (s == MCS_OK && q->facts_key)
+        s = cli_table_need(t, q->facts_key, &c->facts, e);
     if (s == MCS_OK && q->kind_key)
         s = cli_table_need(t, q->kind_key, &c->kind, e);
     return s;
@@ -126,6 +129,9 @@ static const char *use_row(cli_pairs *p, const cli_pairs_query *q, const columns
     *pair = (cli_pair){
         .path = path, .caption = caption, .group = -1, .line = cli_table_line(&p->table, row)
     };
+    const char *facts = c->facts >= 0 ? cli_table_cell(&p->table, row, c->facts) : group;
+    pair->claims = group;
+    pair->facts = cli_table_empty(facts) ? "" : facts;
     if (!cli_table_empty(group))
         pair->group = (int64_t)(cli_hash(group) >> 1);
     pair->kind = kind_of(p, kinds, c->kind >= 0 ? cli_table_cell(&p->table, row, c->kind) : "");
@@ -225,6 +231,7 @@ static void take_fingerprint(cli_pairs *p)
         const int64_t numbers[] = { x->group, x->kind, x->image };
         cli_sha256_add(&s, x->path, strlen(x->path) + 1);
         cli_sha256_add(&s, x->caption, strlen(x->caption) + 1);
+        cli_sha256_add(&s, x->facts, strlen(x->facts) + 1);
         cli_sha256_add(&s, numbers, sizeof numbers);
     }
     cli_sha256_hex(&s, p->fingerprint);

@@ -12,6 +12,7 @@
 typedef struct {
     const char *image_key, *caption_key;
     const char *group_key, *kind_key; /* Nullable: "group", "kind" if the table has them */
+    const char *facts_key; /* Nullable: "facts" if the table has it */
     const char *separator; /* of cli_table_separator(); Nullable */
     const char *root; /* of relative paths; Nullable: the table's folder */
     bool skip; /* leave unusable rows out instead of stopping */
@@ -20,6 +21,7 @@ typedef struct {
 typedef struct {
     char *path; /* of the picture */
     const char *caption; /* in the table's text */
+    const char *claims, *facts; /* cells of group and facts; facts: the group's if there are none */
     int64_t group; /* captions of one group are true of each other's pictures; -1: none */
     int32_t kind; /* 0 .. kinds-1; 0 if there is no such column */
     int32_t image; /* number of the picture: the same for rows of one path */
@@ -44,6 +46,13 @@ void cli_pairs_free(cli_pairs *p);
 /* Notes a picture that turned out to be broken: said once for each (`seen`: a flag for each
  * picture). */
 void cli_pairs_broken(cli *t, cli_pairs *p, const cli_pair *pair, const char *why, bool *seen);
+
+/* Is a caption true of a picture: its own, of the same group, or with claims (its group cell) that
+ * the picture's facts contain? */
+bool cli_pairs_true(const cli_pairs *p, const cli_pair *caption, int64_t image);
+/* "xray:heart/large+no nodule" holds where `facts` (count of them, all of one picture) contain each
+ * of its claims: "xray:heart/large/upper middle+no nodule+lungs"; '*' there contains any word. */
+bool cli_claims_hold(const char *claims, const char *const *facts, int64_t count);
 
 /* ---- Pictures ---- */
 

@@ -73,9 +73,8 @@ typedef struct {
  * CLI_CONTINUE or an exit code; tr_batch_free() in any case. */
 int tr_batch_make(tr_run *r, int64_t epoch, int64_t index, tr_batch *b);
 void tr_batch_free(tr_batch *b);
-/* The mask (captions,n,n) of mcs_clip_batch for rows (captions,n) of a table with groups: a caption
- * of the same picture, or of a group that some caption of the picture has, is no negative of it.
- * To free(); NULL: out of memory. */
+/* The mask (captions,n,n) of mcs_clip_batch for rows (captions,n) of a table with groups: 0 where
+ * cli_pairs_true().  To free(); NULL: out of memory. */
 uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions);
 
 /* ---- Model (cli_train_model.c) ---- */

@@ -71,25 +71,13 @@ static int drop_broken(tr_run *r, int64_t epoch, tr_batch *b)
     return CLI_CONTINUE;
 }
 
-/* Is some caption of that group true of the picture? */
-static bool has_group(const cli_pairs *p, int64_t image, int64_t group)
-{
-    for (int64_t at = p->first[image]; at < p->first[image + 1]; at++)
-        if (p->items[p->rows[at]].group == group)
-            return true;
-    return false;
-}
-
 uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions)
 {
     uint8_t *negatives = malloc((size_t)(captions * n * n) + 1);
     for (int64_t at = 0; negatives && at < captions * n * n; at++) {
         int64_t k = at / (n * n), i = at / n % n, j = at % n;
         const cli_pair *caption = &p->items[row[k * n + j]];
-        int64_t image = p->items[row[i]].image;
-        bool is_true =
-            caption->image == image || (caption->group >= 0 && has_group(p, image, caption->group));
-        negatives[at] = !is_true;
+        negatives[at] = !cli_pairs_true(p, caption, p->items[row[i]].image);
     }
     return negatives;
 }

@@ -198,6 +198,8 @@ int tr_model_make(tr_run *r)
         r->model = mcs_biomedclip_load(o->pretrained, o->vocab, &e);
     if (code != CLI_CONTINUE)
         return code;
+    if (!r->model && e.status == MCS_ENOTFOUND && cli_exists(*resume ? resume : o->pretrained))
+        return cli_error(r->t, CLI_BAD_MODEL, "%s", e.message); /* a model, but another one */
     if (!r->model)
         return cli_die(r->t, &e, true);
     if (!mcs_biomedclip_vocab(r->model))

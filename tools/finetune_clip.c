@@ -16,8 +16,12 @@ static const cli_option options[] = {
     { CLI_TEXT, "csv-caption-key", 0, AT(query.caption_key), "NAME", 0, 0, "column of captions",
       NULL, 0 },
     { CLI_TEXT, "csv-group-key", 0, AT(query.group_key), "NAME", 0, 0,
-      "column of groups: a caption is no negative of pictures that have a caption of its group; "
-      "'group' if there is such a column",
+      "column of groups, what the captions claim: a caption is no negative of pictures that have a "
+      "caption of its group; 'group' if there is such a column",
+      NULL, 0 },
+    { CLI_TEXT, "csv-facts-key", 0, AT(query.facts_key), "NAME", 0, 0,
+      "column of all that could be claimed of the picture (docs/training.md): nor is a caption one "
+      "whose group it contains; 'facts' if there is such a column",
       NULL, 0 },
     { CLI_TEXT, "csv-kind-key", 0, AT(query.kind_key), "NAME", 0, 0,
       "column of kinds, for --same-kind; 'kind' if there is such a column", NULL, 0 },
