@@ -144,6 +144,9 @@ const char *mcs_phantom_prompt(mcs_phantom_structure s);
 /* A name for what the caption states ("mri:tumour/upper left/large"): captions of one name say
  * the same.  At most `room` bytes with the NUL. */
 void mcs_phantom_group(const mcs_phantom_caption *c, char *name, size_t room);
+/* All that could be claimed of the picture, in the same way: a caption holds, or is undecided, if
+ * each part of its group is contained in a part of this.  '*' stands for anything. */
+void mcs_phantom_truth(const mcs_phantom_facts *f, char *text, size_t room);
 /* The i-th of all phrases that captions and prompts are put together from; NULL after the last.
  * Their words are the vocabulary. */
 const char *mcs_phantom_phrase(int i);

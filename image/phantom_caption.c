@@ -275,3 +275,25 @@ void mcs_phantom_group(const mcs_phantom_caption *c, char *name, size_t room)
                          part);
             }
 }
+
+/* "mass/upper left/on the left/large+no cyst": place in both wordings. */
+void mcs_phantom_truth(const mcs_phantom_facts *f, char *text, size_t room)
+{
+    snprintf(text, room, "%s", mcs_phantom_kind_name(f->kind));
+    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++) {
+        const mcs_phantom_part *q = &f->part[s];
+        const char *name = mcs_phantom_structure_name((mcs_phantom_structure)s);
+        char part[200];
+        size_t n = strlen(text);
+        if (mcs_phantom_kind_of((mcs_phantom_structure)s) != f->kind)
+            continue;
+        if (q->visible <= 0)
+            snprintf(part, sizeof part, "no %s", name);
+        else if (!mcs_phantom_shows(f, (mcs_phantom_structure)s))
+            snprintf(part, sizeof part, "%s/*+no %s", name, name);
+        else
+            snprintf(part, sizeof part, "%s/%s/%s/%s", name, places[q->row][q->column],
+                     sides[q->column], sizes[q->size]);
+        snprintf(text + n, n < room ? room - n : 0, "%c%s", strchr(text, ':') ? '+' : ':', part);
+    }
+}

@@ -98,12 +98,13 @@ static void add_captions(const ph_job *j, const ph_item *item, lists *l)
 {
     for (int k = 0; k < j->o->captions; k++) {
         mcs_phantom_caption c;
-        char group[200];
+        char group[200], facts[400];
         uint64_t seed = cli_hash(item->stem) + (uint64_t)k + (uint64_t)j->t->seed * 1000003u;
         mcs_phantom_describe(&item->facts, NULL, seed, &c);
         mcs_phantom_group(&c, group, sizeof group);
-        cli_html_rawf(&l->csv, "images/%s.png,%s,%s,%s\n", item->stem, c.text, group,
-                      mcs_phantom_kind_name(c.kind));
+        mcs_phantom_truth(&item->facts, facts, sizeof facts);
+        cli_html_rawf(&l->csv, "images/%s.png,%s,%s,%s,%s\n", item->stem, c.text, group,
+                      mcs_phantom_kind_name(c.kind), facts);
     }
 }
 
@@ -234,7 +235,7 @@ static int write_locked(ph_job *j)
     int code = check_settings(j);
     if (code == CLI_CONTINUE && make_folders(j, &e) != MCS_OK)
         code = cli_die(j->t, &e, false);
-    cli_html_raw(&l.csv, "filename,caption,group,kind\n");
+    cli_html_raw(&l.csv, "filename,caption,group,kind,facts\n");
     if (code == CLI_CONTINUE && (!l.prompts || !l.other))
         code = cli_error(j->t, CLI_NO_MEMORY, "out of memory");
     if (code == CLI_CONTINUE)
