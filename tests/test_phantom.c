@@ -171,6 +171,67 @@ static void test_structures_stand_out(void **state)
         assert_in_range(seen[s], 15, 50);
 }
 
+/* Is (x, y) within r pixels of a pixel whose bit s is `value`? */
+static bool beside(const mcs_phantom *p, int s, int value, int x, int y, int r)
+{
+    for (int v = y - r; v <= y + r; v++)
+        for (int u = x - r; u <= x + r; u++)
+            if (u >= 0 && v >= 0 && u < p->size && v < p->size &&
+                (p->bits[v * p->size + u] >> s & 1) == value)
+                return true;
+    return false;
+}
+
+/* Outlines run where the brightness changes: the step from the second and third pixel inside to
+ * those outside is most of the whole contrast.  A mask too small or too large would have none. */
+static void test_outlines_lie_on_edges(void **state)
+{
+    (void)state;
+    double step[MCS_PHANTOM_STRUCTURES] = { 0 }, whole[MCS_PHANTOM_STRUCTURES] = { 0 };
+    for (uint64_t i = 0; i < 60; i++) {
+        mcs_phantom p = made(12, i, 128);
+        for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++) {
+            double sum[2] = { 0 };
+            int count[2] = { 0 };
+            if (p.facts.part[s].area <= 0)
+                continue;
+            for (int y = 0; y < 128; y++)
+                for (int x = 0; x < 128; x++) {
+                    int in = p.bits[y * 128 + x] >> s & 1;
+                    if (!beside(&p, s, !in, x, y, 3) || beside(&p, s, !in, x, y, 1))
+                        continue;
+                    sum[in] += p.grey[y * 128 + x];
+                    count[in]++;
+                }
+            if (count[0] && count[1])
+                step[s] += fabs(sum[1] / count[1] - sum[0] / count[0]);
+            whole[s] += fabs((double)p.facts.part[s].contrast);
+        }
+        mcs_phantom_free(&p);
+    }
+    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++)
+        if (step[s] < 0.95 * whole[s])
+            fail_msg("%s: %.2f", mcs_phantom_structure_name((mcs_phantom_structure)s),
+                     step[s] / whole[s]);
+}
+
+/* The coil's gain leaves no half of a head dark. */
+static void test_gain_is_even(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i < 60; i += 3) {
+        mcs_phantom p = made(13, i, 64);
+        double half[4] = { 0 };
+        for (int k = 0; k < 64 * 64; k++) {
+            half[k % 64 < 32] += p.grey[k];
+            half[2 + (k / 64 < 32)] += p.grey[k];
+        }
+        assert_true(half[0] < 1.45 * half[1] && half[1] < 1.45 * half[0]);
+        assert_true(half[2] < 1.45 * half[3] && half[3] < 1.45 * half[2]);
+        mcs_phantom_free(&p);
+    }
+}
+
 static void test_facts_fit_masks(void **state)
 {
     (void)state;
@@ -334,6 +395,8 @@ int main(void)
         cmocka_unit_test(test_sizes_agree_exactly),
         cmocka_unit_test(test_sizes_agree_by_dsc),
         cmocka_unit_test(test_structures_stand_out),
+        cmocka_unit_test(test_outlines_lie_on_edges),
+        cmocka_unit_test(test_gain_is_even),
         cmocka_unit_test(test_facts_fit_masks),
         cmocka_unit_test(test_view_of_everything),
         cmocka_unit_test(test_crops),
