@@ -141,11 +141,12 @@ void mcs_phantom_describe(const mcs_phantom_facts *f, const mcs_phantom_wording 
 int mcs_phantom_holds(const mcs_phantom_caption *c, const mcs_phantom_facts *f);
 /* Plain request for a structure, such as "breast ultrasound showing a hypoechoic mass". */
 const char *mcs_phantom_prompt(mcs_phantom_structure s);
-/* A name for what the caption states ("mri:tumour/upper left/large"): captions of one name say
- * the same.  At most `room` bytes with the NUL. */
+/* A name for what the caption states ("mri:tumour/upper left/large+ventricles"): captions of one
+ * name say the same.  At most `room` bytes with the NUL. */
 void mcs_phantom_group(const mcs_phantom_caption *c, char *name, size_t room);
-/* All that could be claimed of the picture, in the same way: a caption holds, or is undecided, if
- * each part of its group is contained in a part of this.  '*' stands for anything. */
+/* All that is true of a picture in the same way ("mri:image+tumour/upper left/large+no ..."): a
+ * caption holds if each of its claims has its words in one of these; '*' stands for any word of a
+ * structure of which a part is in view. */
 void mcs_phantom_truth(const mcs_phantom_facts *f, char *text, size_t room);
 /* The i-th of all phrases that captions and prompts are put together from; NULL after the last.
  * Their words are the vocabulary. */

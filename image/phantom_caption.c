@@ -251,15 +251,25 @@ int mcs_phantom_holds(const mcs_phantom_caption *c, const mcs_phantom_facts *f)
     return all;
 }
 
-/* "/upper left/large": what a key says beyond the structure. */
-static void key_name(const mcs_phantom_key *k, char *name, size_t room)
+/* ---- Names of statements ---- */
+
+static void append(char *text, size_t room, const char *head, const char *more)
+{
+    size_t n = strlen(text);
+    if (n < room)
+        snprintf(text + n, room - n, "%s%s", head, more);
+}
+
+/* "+mass/upper left/large": one statement. */
+static void append_key(char *text, size_t room, const mcs_phantom_key *k)
 {
     const char *place = k->row >= 0 && k->column >= 0 ? places[k->row][k->column]
                         : k->column >= 0              ? sides[k->column]
                                                       : "";
-    snprintf(name, room, "%s%s%s%s%s%s", k->absent ? "no " : "",
-             mcs_phantom_structure_name(k->structure), *place ? "/" : "", place,
-             k->size >= 0 ? "/" : "", k->size >= 0 ? sizes[k->size] : "");
+    append(text, room, strchr(text, ':') ? "+" : ":", k->absent ? "no " : "");
+    append(text, room, mcs_phantom_structure_name(k->structure), *place ? "/" : "");
+    append(text, room, place, k->size >= 0 ? "/" : "");
+    append(text, room, k->size >= 0 ? sizes[k->size] : "", "");
 }
 
 void mcs_phantom_group(const mcs_phantom_caption *c, char *name, size_t room)
@@ -267,33 +277,37 @@ void mcs_phantom_group(const mcs_phantom_caption *c, char *name, size_t room)
     snprintf(name, room, "%s", mcs_phantom_kind_name(c->kind));
     for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++)
         for (int i = 0; i < c->keys; i++)
-            if ((int)c->key[i].structure == s) {
-                char part[64];
-                size_t n = strlen(name);
-                key_name(&c->key[i], part, sizeof part);
-                snprintf(name + n, n < room ? room - n : 0, "%c%s", strchr(name, ':') ? '+' : ':',
-                         part);
-            }
+            if ((int)c->key[i].structure == s)
+                append_key(name, room, &c->key[i]);
+    if (!c->keys)
+        append(name, room, ":image", "");
 }
 
-/* "mass/upper left/on the left/large+no cyst": place in both wordings. */
+static void append_part(char *text, size_t room, mcs_phantom_structure s)
+{
+    append(text, room, "+", mcs_phantom_structure_name(s));
+    append(text, room, "/*", "");
+}
+
 void mcs_phantom_truth(const mcs_phantom_facts *f, char *text, size_t room)
 {
-    snprintf(text, room, "%s", mcs_phantom_kind_name(f->kind));
-    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++) {
-        const mcs_phantom_part *q = &f->part[s];
-        const char *name = mcs_phantom_structure_name((mcs_phantom_structure)s);
-        char part[200];
-        size_t n = strlen(text);
-        if (mcs_phantom_kind_of((mcs_phantom_structure)s) != f->kind)
+    snprintf(text, room, "%s:image", mcs_phantom_kind_name(f->kind));
+    for (int i = 0; i < MCS_PHANTOM_STRUCTURES; i++) {
+        const mcs_phantom_part *q = &f->part[i];
+        mcs_phantom_structure s = (mcs_phantom_structure)i;
+        mcs_phantom_key k = { s, false, q->row, q->column, q->size };
+        bool shows = mcs_phantom_shows(f, s);
+        if (mcs_phantom_kind_of(s) != f->kind)
             continue;
-        if (q->visible <= 0)
-            snprintf(part, sizeof part, "no %s", name);
-        else if (!mcs_phantom_shows(f, (mcs_phantom_structure)s))
-            snprintf(part, sizeof part, "%s/*+no %s", name, name);
-        else
-            snprintf(part, sizeof part, "%s/%s/%s/%s", name, places[q->row][q->column],
-                     sides[q->column], sizes[q->size]);
-        snprintf(text + n, n < room ? room - n : 0, "%c%s", strchr(text, ':') ? '+' : ':', part);
+        if (s == MCS_PHANTOM_LUNGS) { /* as say_place() does */
+            k.row = -1;
+            k.column = q->column == 1 ? -1 : q->column;
+        }
+        if (shows)
+            append_key(text, room, &k);
+        else if (q->visible > 0)
+            append_part(text, room, s);
+        if (!shows)
+            append_key(text, room, &(mcs_phantom_key){ s, true, -1, -1, -1 });
     }
 }

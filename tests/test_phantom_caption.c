@@ -75,11 +75,22 @@ static void test_groups(void **state)
     assert_string_equal(name, "xray:lungs/on the left+nodule/upper right/small");
     c.keys = 0;
     mcs_phantom_group(&c, name, sizeof name);
-    assert_string_equal(name, "xray");
+    assert_string_equal(name, "xray:image");
     c.keys = 2;
     c.key[0].absent = true;
     mcs_phantom_group(&c, small, sizeof small);
     assert_string_equal(small, "xray:lu");
+    mcs_phantom_facts f = facts_of(MCS_PHANTOM_XRAY);
+    put(&f, MCS_PHANTOM_HEART, 1, 2, 1, 2);
+    put(&f, MCS_PHANTOM_LUNGS, 0.2f, 1, 1, 1);
+    mcs_phantom_truth(&f, name, sizeof name);
+    assert_string_equal(name, "xray:image+heart/lower middle/large+lungs/*+no lungs+no nodule");
+    put(&f, MCS_PHANTOM_LUNGS, 1, 1, 1, 1);
+    mcs_phantom_truth(&f, name, sizeof name);
+    assert_string_equal(name, "xray:image+heart/lower middle/large+lungs/medium-sized+no nodule");
+    put(&f, MCS_PHANTOM_LUNGS, 1, 1, 2, 1);
+    mcs_phantom_truth(&f, small, sizeof small);
+    assert_string_equal(small, "xray:im");
 }
 
 /* ---- Captions of phantoms ---- */

@@ -13,7 +13,7 @@ done
   "$(cd b && find . -name '*.png' -exec cksum {} + | sort)" ] && good || bad "all pictures are the same"
 [ "$(ls a/images)" = "$(ls a/masks)" ] && good || bad "a mask for every picture, of the same name"
 lines "a caption for every picture" a/captions.csv 13
-has "columns" a/captions.csv "filename,caption,group,kind"
+has "columns" a/captions.csv "filename,caption,group,kind,facts"
 has "names are relative" a/captions.csv "images/000005_xray.png,"
 has "prompts by name" a/prompts.json '"000004_mri.png"'
 has "a prompt for every structure" a/structures.json '"cyst"'
@@ -42,6 +42,12 @@ exists "the first kind first" d/images/000000_xray.png
 exists "a crop" d/images/000001_mri_crop.png
 exists "a spotlight" d/images/000002_xray_spotlight.png
 lines "captions of all pictures" d/captions.csv 37
+check "views for training, no masks" 0 "$T/make_phantoms" -o f --count 6 --size 40 \
+    --views mixed --no-masks
+lines "a view of each" f/captions.csv 7
+exists "a view" f/images/000005_xray_view.png
+absent "no masks" f/masks
+check "masks are wanted after all" 2 "$T/make_phantoms" -o f --count 6 --size 40 --views mixed
 check "findings only" 0 "$T/make_phantoms" -o e --count 30 --size 32 --kinds ultrasound --no-healthy
 lines "all have a prompt" e/prompts.json 32
 check "a contact sheet alone" 0 "$T/make_phantoms" --montage s/sheet.png --count 5 --size 64

@@ -5,13 +5,13 @@
 #include "image/phantom.h"
 #include "tools/cli_files.h"
 
-enum { PH_WHOLE, PH_CROP, PH_SPOTLIGHT, PH_VIEWS };
+enum { PH_WHOLE, PH_CROP, PH_SPOTLIGHT, PH_MIXED, PH_VIEWS };
 
 typedef struct {
     const char *out, *montage, *kinds, *views;
     int64_t count;
     int size, captions, columns;
-    bool healthy, stats;
+    bool healthy, stats, masks;
 } ph_options;
 
 /* One picture: a phantom or a view of it. */

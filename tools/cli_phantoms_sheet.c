@@ -24,8 +24,10 @@ static mcs_status make_view(const ph_job *j, int view, mcs_phantom *p, mcs_error
 {
     mcs_phantom to = { 0 };
     mcs_phantom_view_options v = mcs_phantom_view_defaults();
-    v.crop = view == PH_CROP ? 1 : 0;
-    v.spotlight = view == PH_SPOTLIGHT ? 1 : 0;
+    if (view != PH_MIXED) {
+        v.crop = view == PH_CROP ? 1 : 0;
+        v.spotlight = view == PH_SPOTLIGHT ? 1 : 0;
+    }
     mcs_status s = mcs_phantom_view(p, &v, (uint64_t)view, j->o->size, &to, e);
     mcs_phantom_free(p);
     *p = to;
@@ -34,7 +36,7 @@ static mcs_status make_view(const ph_job *j, int view, mcs_phantom *p, mcs_error
 
 mcs_status ph_make(const ph_job *j, int64_t i, ph_item *item, mcs_phantom *p)
 {
-    static const char *const suffix[] = { "", "_crop", "_spotlight" };
+    static const char *const suffix[] = { "", "_crop", "_spotlight", "_view" };
     int nth = (int)(i % j->per_phantom), list[MCS_PHANTOM_STRUCTURES], n = 0;
     *item = (ph_item){ .index = i / j->per_phantom, .finding = -1, .other = -1 };
     while (!j->view[item->view] || nth-- > 0)

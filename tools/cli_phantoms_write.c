@@ -62,9 +62,12 @@ static void write_item(const ph_job *j, int64_t i, ph_item *item, mcs_phantom *p
     char *path = cli_join(j->folder[0], item->stem, ".png");
     bool there = path && cli_exists(path) && !j->t->force;
     free(path);
-    if (there || write_structures(j, p, item, mask) != MCS_OK ||
-        write_mask(j->folder[1], p, item->finding, item, mask) != MCS_OK ||
-        (item->other >= 0 && write_mask(j->folder[2], p, item->other, item, mask) != MCS_OK))
+    if (there)
+        return;
+    if (j->o->masks &&
+        (write_structures(j, p, item, mask) != MCS_OK ||
+         write_mask(j->folder[1], p, item->finding, item, mask) != MCS_OK ||
+         (item->other >= 0 && write_mask(j->folder[2], p, item->other, item, mask) != MCS_OK)))
         return;
     /* The error, if any, stays in the item. */
     if (write_plane(j->folder[0], item->stem, p->grey, p->size, &item->e) != MCS_OK)
@@ -98,7 +101,7 @@ static void add_captions(const ph_job *j, const ph_item *item, lists *l)
 {
     for (int k = 0; k < j->o->captions; k++) {
         mcs_phantom_caption c;
-        char group[200], facts[400];
+        char group[200], facts[300];
         uint64_t seed = cli_hash(item->stem) + (uint64_t)k + (uint64_t)j->t->seed * 1000003u;
         mcs_phantom_describe(&item->facts, NULL, seed, &c);
         mcs_phantom_group(&c, group, sizeof group);
@@ -153,12 +156,12 @@ static mcs_status make_folders(ph_job *j, mcs_error *e)
 {
     static const char *const names[] = { "images", "masks", "masks_other", "structures" };
     mcs_status s = MCS_OK;
-    for (int i = 0; i < 4 && s == MCS_OK; i++) {
+    for (int i = 0; i < (j->o->masks ? 4 : 1) && s == MCS_OK; i++) {
         j->folder[i] = cli_keep_path(j->t, j->o->out, names[i]);
         s = j->folder[i] ? cli_mkdirs(j->folder[i], e)
                          : mcs_error_set(e, MCS_ENOMEM, "out of memory");
     }
-    for (int k = 0; k < MCS_PHANTOM_STRUCTURES && s == MCS_OK; k++) {
+    for (int k = 0; k < MCS_PHANTOM_STRUCTURES && s == MCS_OK && j->o->masks; k++) {
         mcs_phantom_structure name = (mcs_phantom_structure)k;
         char *folder = cli_join(j->folder[3], mcs_phantom_structure_name(name), "");
         s = folder ? cli_mkdirs(folder, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
@@ -171,9 +174,10 @@ static mcs_status make_folders(ph_job *j, mcs_error *e)
 static int check_settings(ph_job *j)
 {
     mcs_error e = { 0 };
-    json_t *now = json_pack("{s:I,s:i,s:s,s:s,s:b,s:i}", "seed", (json_int_t)j->t->seed, "size",
-                            j->o->size, "kinds", j->o->kinds, "views",
-                            j->o->views ? j->o->views : "", "healthy", j->o->healthy, "format", 1);
+    json_t *now =
+        json_pack("{s:I,s:i,s:s,s:s,s:b,s:b,s:i}", "seed", (json_int_t)j->t->seed, "size",
+                  j->o->size, "kinds", j->o->kinds, "views", j->o->views ? j->o->views : "",
+                  "healthy", j->o->healthy, "masks", j->o->masks, "format", 1);
     char *path = cli_join(j->o->out, "phantoms.json", "");
     json_t *old = path && cli_exists(path) && !j->t->force ? cli_read_json(path, &e) : NULL;
     int code = CLI_CONTINUE;

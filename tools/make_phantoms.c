@@ -16,11 +16,15 @@ static const cli_option options[] = {
       "keep phantoms in which nothing can be asked for; with --no-healthy others take their place",
       NULL, CLI_RESULT },
     { CLI_TEXT, "views", 0, AT(views), "LIST", 0, 0,
-      "further pictures of each phantom: crops, spotlight, or both", NULL, CLI_RESULT },
+      "further pictures of each phantom: crops, spotlight, or both; mixed: instead of each phantom "
+      "a view of it, cropped, with all but one structure dimmed, or neither, for training",
+      NULL, CLI_RESULT },
     { CLI_INT, "captions", 0, AT(captions), "N", 1, 20, "captions per picture", NULL, CLI_RESULT },
 
     { .kind = CLI_SECTION, .help = "Output" },
     { CLI_TEXT, "output", 'o', AT(out), "DIR", 0, 0, "folder of the data set", "out", 0 },
+    { CLI_FLAG, "masks", 0, AT(masks), NULL, 0, 0,
+      "write masks; with --no-masks pictures and captions only", NULL, 0 },
     { CLI_TEXT, "montage", 0, AT(montage), "FILE.png", 0, 0,
       "contact sheet of the first pictures with outlines of the structures", NULL, 0 },
     { CLI_INT, "columns", 0, AT(columns), "N", 1, 64, "columns of the contact sheet", NULL, 0 },
@@ -43,8 +47,8 @@ static const cli_program program = {
         "masks/            the structure that prompts.json asks for, 0 and 255, same names\n"
         "masks_other/      a second structure of the same picture: prompts_other.json\n"
         "structures/NAME/  every structure's mask; structures.json: a prompt for each name\n"
-        "captions.csv      filename, caption, group (what the caption says), kind, facts (all that\n"
-        "                  could be said of the picture)\n"
+        "captions.csv      filename, caption, group (what the caption states), kind, facts (all\n"
+        "                  that is true of the picture: what a caption may say of it)\n"
         "Structures take turns as the one asked for.  Pictures with none to ask for have a black\n"
         "mask and are left out of prompts.json.  Left and right are those of the picture.\n"
         "The same seed gives the same bytes; a larger --count continues the same set, as does the\n"
@@ -76,9 +80,12 @@ static int parse_list(ph_job *j, const char *flag, const char *text, bool views)
             known = j->view[PH_CROP] = true;
         if (views && n == 9 && !strncmp(text, "spotlight", n))
             known = j->view[PH_SPOTLIGHT] = true;
+        if (views && n == 5 && !strncmp(text, "mixed", n))
+            known = j->view[PH_MIXED] = true;
         if (!known)
             return cli_error(j->t, CLI_BAD_USAGE, "--%s: '%.*s': expected %s", flag, (int)n, text,
-                             views ? "crops or spotlight" : "ultrasound, mri or xray, once each");
+                             views ? "crops, spotlight or mixed"
+                                   : "ultrasound, mri or xray, once each");
         text += n + (text[n] == ',');
     }
     return CLI_CONTINUE;
@@ -92,7 +99,7 @@ static int work(ph_job *j)
         code = parse_list(j, "views", o->views ? o->views : "", true);
     if (code != CLI_CONTINUE)
         return code;
-    j->view[PH_WHOLE] = true;
+    j->view[PH_WHOLE] = !j->view[PH_MIXED];
     for (int v = 0; v < PH_VIEWS; v++)
         j->per_phantom += j->view[v];
     if (!j->kinds)
@@ -123,6 +130,7 @@ int main(int argc, char **argv)
                      .size = 224,
                      .kinds = "ultrasound,mri,xray",
                      .healthy = true,
+                     .masks = true,
                      .captions = 1,
                      .columns = 6 };
     int code = cli_parse(&t, &program, &o, argc, argv);
