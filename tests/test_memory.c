@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "image/phantom.h"
 #include "models/biomedclip.h"
 #include "models/medclip_sam.h"
 #include "models/sam.h"
@@ -151,6 +152,18 @@ static mcs_status picture(mcs_error *e)
     return s;
 }
 
+static mcs_status phantom(mcs_error *e)
+{
+    mcs_phantom p = { 0 }, view = { 0 };
+    const mcs_phantom_view_options o = mcs_phantom_view_defaults();
+    mcs_status s = mcs_phantom_make(1, 1, 128, &p, e);
+    if (!s)
+        s = mcs_phantom_view(&p, &o, 1, 64, &view, e);
+    mcs_phantom_free(&view);
+    mcs_phantom_free(&p);
+    return s;
+}
+
 static mcs_status zeroshot(mcs_error *e)
 {
     mcs_zeroshot_files files = { .clip = "tests/golden/clip_tiny.safetensors",
@@ -198,6 +211,7 @@ static void pictures(void **state)
 {
     (void)state;
     torture("picture", picture);
+    torture("phantom", phantom);
 }
 static void composed(void **state)
 {

@@ -56,6 +56,32 @@ absent "no folder is made" out
 check "statistics: everything stands out" 0 "$T/make_phantoms" --stats --count 90 --size 96
 prints "ventricles"
 
+check "a vocabulary" 0 "$T/make_phantoms" --vocab v/vocab.txt
+has "words" v/vocab.txt "ventricles"
+[ -z "$(sort v/vocab.txt | uniq -d)" ] && good || bad "no word stands twice"
+cut -d, -f2 a/captions.csv | tail -n +2 >texts
+check "every word is a token" 0 "$T/embed" --vocab v/vocab.txt --text texts --print-tokens
+if grep -q '##\|UNK' .out; then bad "words in pieces"; else good; fi
+
+# Interrupted while it works, then continued: the same set as in one go.
+"$T/make_phantoms" -o big --count 3000 --size 64 --seed 5 -q --no-masks &
+pid=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -d big/images ] && [ "$(ls big/images | wc -l)" -gt 60 ] && break
+    sleep 0.1
+done
+kill -INT $pid
+wait $pid
+code=$?
+if [ $code -eq 130 ]; then good; else bad "interrupted: exit $code"; fi
+absent "no list of a part" big/captions.csv
+check "continued" 0 "$T/make_phantoms" -o big --count 200 --size 64 --seed 5 -q --no-masks
+check "in one go" 0 "$T/make_phantoms" -o once --count 200 --size 64 --seed 5 -q --no-masks
+same "continued, the same list" big/captions.csv once/captions.csv
+for i in 000000_ultrasound 000100_mri 000199_mri; do
+    same "continued, the same picture" big/images/$i.png once/images/$i.png
+done
+
 check "no output" 2 "$T/make_phantoms" --count 3
 says "no output"
 check "a wrong kind" 2 "$T/make_phantoms" -o x --kinds mri,ct

@@ -8,7 +8,7 @@
 enum { PH_WHOLE, PH_CROP, PH_SPOTLIGHT, PH_MIXED, PH_VIEWS };
 
 typedef struct {
-    const char *out, *montage, *kinds, *views;
+    const char *out, *montage, *vocab, *kinds, *views;
     int64_t count;
     int size, captions, columns;
     bool healthy, stats, masks;
@@ -44,6 +44,8 @@ mcs_status ph_make(const ph_job *j, int64_t i, ph_item *item, mcs_phantom *p) MC
 int ph_write_all(ph_job *j);
 /* A contact sheet of the first pictures, with outlines. */
 int ph_montage(ph_job *j);
+/* A WordPiece vocabulary of the words of captions and prompts. */
+int ph_vocabulary(ph_job *j);
 /* A table of what the phantoms are like; CLI_MISMATCH if one has a structure without contrast. */
 int ph_stats(ph_job *j);
 #endif

@@ -27,6 +27,9 @@ static const cli_option options[] = {
       "write masks; with --no-masks pictures and captions only", NULL, 0 },
     { CLI_TEXT, "montage", 0, AT(montage), "FILE.png", 0, 0,
       "contact sheet of the first pictures with outlines of the structures", NULL, 0 },
+    { CLI_TEXT, "vocab", 0, AT(vocab), "FILE.txt", 0, 0,
+      "WordPiece vocabulary of all words that captions and prompts use, for a model of its own",
+      NULL, 0 },
     { CLI_INT, "columns", 0, AT(columns), "N", 1, 64, "columns of the contact sheet", NULL, 0 },
     { CLI_FLAG, "stats", 0, AT(stats), NULL, 0, 0,
       "print what the phantoms are like: contrast, areas, what brightness alone could find", NULL,
@@ -104,8 +107,10 @@ static int work(ph_job *j)
         j->per_phantom += j->view[v];
     if (!j->kinds)
         return cli_error(j->t, CLI_BAD_USAGE, "--kinds: none given");
-    if (!o->out && !o->montage && !o->stats)
-        return cli_error(j->t, CLI_BAD_USAGE, "no output: give -o DIR, --montage FILE or --stats");
+    if (!o->out && !o->montage && !o->vocab && !o->stats)
+        return cli_error(j->t, CLI_BAD_USAGE,
+                         "no output: give -o DIR, --montage FILE, "
+                         "--vocab FILE or --stats");
     if (j->t->dry_run) {
         cli_info(j->t, "would make %lld pictures", (long long)(o->count * j->per_phantom));
         return CLI_DONE;
@@ -115,6 +120,8 @@ static int work(ph_job *j)
         return code;
     j->pool = mcs_ctx_pool(ctx);
     code = o->stats ? ph_stats(j) : CLI_DONE;
+    if (code == CLI_DONE && o->vocab)
+        code = ph_vocabulary(j);
     if (code == CLI_DONE && o->montage)
         code = ph_montage(j);
     if (code == CLI_DONE && o->out)
