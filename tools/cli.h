@@ -97,6 +97,7 @@ typedef struct cli {
     uint64_t mem_limit;
     bool quiet, verbose, dry_run, force, deterministic;
     const char *log_json, *config;
+    int rank;                   /* of several that run together: above 0 only errors are said */
     /* private */
     bool markdown, line_open;   /* line_open: a progress line stands on the terminal */
     int log_fd;

@@ -95,6 +95,8 @@ static void say(cli *t, const char *level, const char *ansi, const char *fmt, va
     cli_line_clear(t);
     bool paint = ansi && colour();
     fprintf(stderr, "%s: ", t->program->name);
+    if (t->rank)
+        fprintf(stderr, "rank %d: ", t->rank);
     if (ansi)
         fprintf(stderr, "%s%s:%s ", paint ? ansi : "", level, paint ? "\033[0m" : "");
     fprintf(stderr, "%s\n", text);
@@ -113,6 +115,8 @@ int cli_error(cli *t, int code, const char *fmt, ...)
 void cli_warn(cli *t, const char *fmt, ...)
 {
     va_list ap;
+    if (t->rank)
+        return;
     va_start(ap, fmt);
     say(t, "warning", "\033[1;33m", fmt, ap);
     va_end(ap);

@@ -50,7 +50,8 @@ typedef struct {
     int log_fd;
 } cli_run;
 
-/* All return CLI_CONTINUE or the exit code of what they said. */
+/* All return CLI_CONTINUE or the exit code of what they said.  Of several ranks (cli.rank) the
+ * first alone writes; the others only read. */
 
 /* Makes and locks the folder; an earlier run in it is refused unless resume or --force. */
 int cli_run_open(cli_run *r);

@@ -37,6 +37,8 @@ int cli_run_open(cli_run *r)
                          "with it, --force begins anew, or choose another "
                          "--name",
                          r->dir);
+    if (r->t->rank)
+        return CLI_CONTINUE;
     if (cli_mkdirs(r->checkpoints, &e) != MCS_OK ||
         cli_lock_take(&r->lock, r->dir, ".lock", &e) != MCS_OK)
         return cli_die(r->t, &e, false);
@@ -183,6 +185,8 @@ int cli_run_save(cli_run *r, const char *name)
 {
     mcs_error e = { 0 };
     char best[40];
+    if (r->t->rank)
+        return CLI_CONTINUE;
     mcs_status s = write_pair(r, name, &e);
     if (s == MCS_OK)
         s = point(r, "latest", name, &e);

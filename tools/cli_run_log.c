@@ -85,6 +85,8 @@ static mcs_status write_errors(cli_run *r, mcs_error *e)
 int cli_run_log_begin(cli_run *r)
 {
     mcs_error e = { 0 };
+    if (r->t->rank)
+        return CLI_CONTINUE;
     r->log_path = cli_own(r->t, cli_join(r->dir, "log.jsonl", ""));
     if (!r->log_path)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
@@ -99,6 +101,10 @@ int cli_run_log_begin(cli_run *r)
 int cli_run_log(cli_run *r, json_t *line)
 {
     mcs_error e = { 0 };
+    if (r->t->rank) {
+        json_decref(line);
+        return CLI_CONTINUE;
+    }
     mcs_status s = line ? cli_jsonl_append(r->log_fd, r->log_path, line, &e)
                         : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
     json_decref(line);
@@ -130,6 +136,8 @@ static mcs_status write_metrics(const cli_run *r, const char *path, mcs_error *e
 int cli_run_log_epoch(cli_run *r)
 {
     mcs_error e = { 0 };
+    if (r->t->rank)
+        return CLI_CONTINUE;
     char *metrics = cli_join(r->dir, "metrics.csv", ""), *svg = cli_join(r->dir, "curves.svg", "");
     mcs_status s = metrics && svg ? MCS_OK : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
     if (s == MCS_OK)

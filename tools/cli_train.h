@@ -5,6 +5,7 @@
 #define MCS_CLI_TRAIN_H
 #include "models/clip_train.h"
 #include "models/sampler.h"
+#include "nn/comm.h"
 #include "nn/optim.h"
 #include "tools/cli_pairs.h"
 #include "tools/cli_run.h"
@@ -46,7 +47,10 @@ typedef struct {
     cli_run_state s;
     cli_run run; /* the folder of the run; points to what is here */
     json_t *about, *problems; /* its data, and what was wrong with them */
-    int64_t batch; /* pairs of a step */
+    int64_t batch, share; /* pairs of a step; those of them that this rank takes */
+    mcs_comm *comm; /* NULL: a single process */
+    int agreed, stop; /* what tr_agree() gave; the signal on which some rank is to stop */
+    bool save_asked; /* SIGUSR1 on some rank */
     int64_t *order; /* samples of the epoch begun */
     int64_t order_epoch; /* -1: none */
     bool **seen; /* by table and picture: reported as broken */
@@ -65,7 +69,7 @@ typedef struct {
     const cli_pairs *pairs;
     int64_t *row; /* (captions, size): row of caption k of picture i */
     uint8_t *negatives; /* Nullable; (captions, size, size) */
-    int64_t size;
+    int64_t size, total; /* pairs of this rank, of all */
     int side;
     mcs_clip_batch in;
 } tr_batch;
@@ -77,9 +81,24 @@ void tr_batch_free(tr_batch *b);
  * cli_pairs_true().  To free(); NULL: out of memory. */
 uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions);
 
+/* ---- Several ranks (cli_train_ranks.c).  Collective; of a single process: no more than a call.
+ * ---- */
+int tr_ranks_open(tr_run *r);
+void tr_ranks_close(tr_run *r, int code); /* before the process ends with this code */
+/* The same data, settings and checkpoint everywhere?  Then the weights of rank 0 are taken. */
+int tr_ranks_begin(tr_run *r);
+/* The largest of all ranks' codes: CLI_CONTINUE if nobody failed. */
+int tr_agree(tr_run *r, int code);
+/* The same, between two steps, with the signals that came: sets r->stop and r->save_asked. */
+int tr_meet(tr_run *r, int code);
+/* All ranks' items, from rank 0's on: *all to free(). */
+int tr_gather(tr_run *r, const void *mine, size_t item, int64_t count, void **all, int64_t *total);
+/* Adds what rank 0 has in the record. */
+int tr_share_record(tr_run *r, json_t *record);
+
 /* ---- Model (cli_train_model.c) ---- */
 int tr_model_make(tr_run *r); /* loads or initialises, locks, makes the optimiser */
-cli_html tr_vocab_text(const mcs_biomedclip *m); /* vocab.txt; free its text */
+int tr_vocab_copy(tr_run *r); /* vocab.txt beside the checkpoints, so that tools find it */
 
 /* ---- Validation (cli_train_val.c) ---- */
 /* Adds val_loss and top-k figures to the record; CLI_CONTINUE or an exit code. */

@@ -2,6 +2,7 @@
  *
  * A sample is a row of the table, or, with several captions a picture, a picture with all its
  * rows.  A picture that cannot be read is left out of its batch, which then is smaller. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tools/cli_train.h"
@@ -21,14 +22,15 @@ static void choose_captions(const tr_run *r, const cli_pairs *p, int64_t epoch, 
     n = n < ROWS_MAX ? n : ROWS_MAX;
     mcs_permutation(order, n, (uint64_t)r->t->seed, stream(epoch, image, 1));
     for (int k = 0; k < r->o->captions; k++)
-        b->row[k * r->batch + slot] = p->rows[p->first[image] + order[k % n]];
+        b->row[k * r->share + slot] = p->rows[p->first[image] + order[k % n]];
 }
 
 static void list_pictures(tr_run *r, int64_t epoch, int64_t index, tr_batch *b)
 {
     const cli_pairs *p = b->pairs;
-    for (int64_t i = 0; i < r->batch; i++) {
-        int64_t sample = r->order[index * r->batch + i];
+    for (int64_t i = 0; i < r->share; i++) { /* rank, rank + ranks, ... */
+        int64_t at = r->t->rank + i * mcs_comm_size(r->comm);
+        int64_t sample = r->order[index * r->batch + at];
         if (r->o->captions > 1)
             choose_captions(r, p, epoch, sample, i, b);
         else
@@ -40,35 +42,85 @@ static void list_pictures(tr_run *r, int64_t epoch, int64_t index, tr_batch *b)
     }
 }
 
-/* Closes the gaps that unreadable pictures leave; rows become (captions, size). */
-static int drop_broken(tr_run *r, int64_t epoch, tr_batch *b)
+/* What ranks tell each other of pictures that cannot be read. */
+typedef struct {
+    int64_t row;
+    mcs_status status;
+    char why[400];
+} broken_picture;
+
+static broken_picture *list_broken(const tr_run *r, const tr_batch *b, int64_t *count)
 {
-    int set = (int)(epoch % r->o->train_data.count);
-    int64_t size = 0;
-    for (int64_t i = 0; i < r->batch; i++) {
-        if (b->pictures[i].image) {
-            cli_picture moved = b->pictures[i];
-            b->pictures[i].image = NULL;
-            b->pictures[size] = moved;
-            for (int k = 0; k < r->o->captions; k++)
-                b->row[k * r->batch + size] = b->row[k * r->batch + i];
-            size++;
-            continue;
+    int64_t n = 0;
+    for (int64_t i = 0; i < r->share; i++)
+        n += !b->pictures[i].image;
+    broken_picture *list = calloc((size_t)n + 1, sizeof *list);
+    *count = 0;
+    for (int64_t i = 0; i < r->share && list; i++)
+        if (!b->pictures[i].image) {
+            broken_picture *one = &list[(*count)++];
+            one->row = b->row[i];
+            one->status = b->pictures[i].error.status;
+            snprintf(one->why, sizeof one->why, "%.399s", b->pictures[i].error.message);
         }
-        const cli_pair *pair = &b->pairs->items[b->row[i]];
-        r->broken += !r->seen[set][pair->image];
-        cli_pairs_broken(r->t, &r->train[set], pair, b->pictures[i].error.message, r->seen[set]);
-        if (b->pictures[i].error.status == MCS_ENOMEM && !r->o->on_error)
-            return cli_error(r->t, CLI_NO_MEMORY, "%s", b->pictures[i].error.message);
+    return list;
+}
+
+/* Closes the gaps that unreadable pictures leave; rows become (captions, size). */
+static void close_gaps(const tr_run *r, tr_batch *b)
+{
+    int64_t size = 0;
+    for (int64_t i = 0; i < r->share; i++) {
+        if (!b->pictures[i].image)
+            continue;
+        cli_picture moved = b->pictures[i];
+        b->pictures[i].image = NULL;
+        b->pictures[size] = moved;
+        for (int k = 0; k < r->o->captions; k++)
+            b->row[k * r->share + size] = b->row[k * r->share + i];
+        size++;
     }
     b->size = size;
-    if (size < r->batch && !r->o->on_error)
-        return cli_error(r->t, CLI_NOTHING,
-                         "a picture cannot be read; mend it, or leave such out "
-                         "with --on-error skip");
     for (int k = 1; k < r->o->captions; k++)
-        memmove(b->row + k * size, b->row + k * r->batch, (size_t)size * sizeof *b->row);
-    return CLI_CONTINUE;
+        memmove(b->row + k * size, b->row + k * r->share, (size_t)size * sizeof *b->row);
+}
+
+/* The same on all ranks. */
+static int report_broken(tr_run *r, int64_t epoch, const tr_batch *b, const broken_picture *list,
+                         int64_t count)
+{
+    int set = (int)(epoch % r->o->train_data.count);
+    for (int64_t i = 0; i < count; i++) {
+        const cli_pair *pair = &b->pairs->items[list[i].row];
+        r->broken += !r->seen[set][pair->image];
+        cli_pairs_broken(r->t, &r->train[set], pair, list[i].why, r->seen[set]);
+        if (list[i].status == MCS_ENOMEM && !r->o->on_error)
+            return r->t->rank ? CLI_NO_MEMORY : cli_error(r->t, CLI_NO_MEMORY, "%s", list[i].why);
+    }
+    if (!count || r->o->on_error)
+        return CLI_CONTINUE;
+    return r->t->rank ? CLI_NOTHING
+                      : cli_error(r->t, CLI_NOTHING,
+                                  "a picture cannot be read; mend it, or leave such out "
+                                  "with --on-error skip");
+}
+
+static int drop_broken(tr_run *r, int64_t epoch, tr_batch *b)
+{
+    int64_t count, total = 0;
+    void *all = NULL;
+    broken_picture *mine = list_broken(r, b, &count);
+    int code = tr_agree(r, mine ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory"));
+    if (code == CLI_CONTINUE)
+        code = tr_gather(r, mine, sizeof *mine, count, &all, &total);
+    if (code == CLI_CONTINUE)
+        code = tr_agree(r, report_broken(r, epoch, b, all, total));
+    free(mine);
+    free(all);
+    if (code == CLI_CONTINUE)
+        close_gaps(r, b);
+    b->total = r->batch - total;
+    return code;
 }
 
 uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions)
@@ -91,6 +143,9 @@ static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
 static int tokenize(tr_run *r, tr_batch *b)
 {
     int count = (int)(b->size * r->o->captions);
+    b->in = (mcs_clip_batch){ .captions = r->o->captions, .negatives = b->negatives };
+    if (!count) /* the other ranks have some */
+        return CLI_CONTINUE;
     const char **captions = malloc((size_t)count * sizeof *captions);
     if (!captions)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
@@ -111,26 +166,51 @@ static int tokenize(tr_run *r, tr_batch *b)
     return CLI_CONTINUE;
 }
 
+/* tr_negatives() for the pairs of all ranks. */
+static int mask_negatives(tr_run *r, tr_batch *b)
+{
+    int64_t *row = malloc((size_t)(b->total * r->o->captions) * sizeof *row), total;
+    void *set = NULL;
+    int code = tr_agree(r, row ? CLI_CONTINUE : cli_error(r->t, CLI_NO_MEMORY, "out of memory"));
+    for (int k = 0; k < r->o->captions && code == CLI_CONTINUE; k++) {
+        code = tr_gather(r, b->row + k * b->size, sizeof *row, b->size, &set, &total);
+        if (code == CLI_CONTINUE)
+            memcpy(row + k * b->total, set, (size_t)b->total * sizeof *row);
+        free(set);
+    }
+    if (code == CLI_CONTINUE) {
+        b->negatives = tr_negatives(b->pairs, row, b->total, r->o->captions);
+        if (!b->negatives)
+            code = cli_error(r->t, CLI_NO_MEMORY, "out of memory for a mask of negatives");
+    }
+    free(row);
+    return code;
+}
+
 int tr_batch_make(tr_run *r, int64_t epoch, int64_t index, tr_batch *b)
 {
     *b = (tr_batch){ .pairs = tr_epoch_pairs(r, epoch),
                      .side = mcs_biomedclip_get_config(r->model)->vision.image,
-                     .size = r->batch };
-    b->pictures = calloc((size_t)r->batch, sizeof *b->pictures);
-    b->row = malloc((size_t)(r->batch * r->o->captions) * sizeof *b->row);
+                     .size = r->share };
+    int code = CLI_CONTINUE;
+    b->pictures = calloc((size_t)r->share + 1, sizeof *b->pictures);
+    b->row = malloc((size_t)(r->share * r->o->captions + 1) * sizeof *b->row);
     if (!b->pictures || !b->row)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for a batch of %lld",
-                         (long long)r->batch);
+        code = cli_error(r->t, CLI_NO_MEMORY, "out of memory for a batch of %lld",
+                         (long long)r->share);
+    code = tr_agree(r, code);
+    if (code != CLI_CONTINUE)
+        return code;
     list_pictures(r, epoch, index, b);
-    cli_pictures_read(mcs_ctx_pool(r->ctx), b->pictures, r->batch, b->side);
-    int code = drop_broken(r, epoch, b);
-    if (code != CLI_CONTINUE || b->size < 2)
+    cli_pictures_read(mcs_ctx_pool(r->ctx), b->pictures, r->share, b->side);
+    code = drop_broken(r, epoch, b);
+    if (code != CLI_CONTINUE || b->total < 2)
         return code;
     if (b->pairs->grouped)
-        b->negatives = tr_negatives(b->pairs, b->row, b->size, r->o->captions);
-    if (b->pairs->grouped && !b->negatives)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for a mask of negatives");
-    return tokenize(r, b);
+        code = mask_negatives(r, b);
+    if (code == CLI_CONTINUE)
+        code = tokenize(r, b);
+    return tr_agree(r, code);
 }
 
 void tr_batch_free(tr_batch *b)

@@ -114,7 +114,7 @@ static int build(tr_run *r)
 
 /* ---- Other sizes ---- */
 
-cli_html tr_vocab_text(const mcs_biomedclip *m)
+static cli_html vocab_text(const mcs_biomedclip *m)
 {
     const mcs_wordpiece *w = mcs_biomedclip_vocab(m);
     cli_html text = { 0 };
@@ -123,6 +123,19 @@ cli_html tr_vocab_text(const mcs_biomedclip *m)
         cli_html_raw(&text, "\n");
     }
     return text;
+}
+
+/* So that tools find it beside the checkpoints. */
+int tr_vocab_copy(tr_run *r)
+{
+    mcs_error e = { 0 };
+    cli_html text = vocab_text(r->model);
+    char *path = cli_join(r->run.checkpoints, "vocab.txt", "");
+    mcs_status s = path && !text.failed ? cli_write(path, text.text, text.size, &e)
+                                        : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
+    free(text.text);
+    free(path);
+    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
 }
 
 /* --force-image-size, --force-patch-size: the model is replaced by a resized one. */
@@ -140,7 +153,7 @@ static int resize(tr_run *r)
                    ? cli_error(r->t, CLI_BAD_USAGE, "--force-image-size %d with patches of %d: %s",
                                image, patch, e.message)
                    : cli_die(r->t, &e, false);
-    cli_html text = tr_vocab_text(r->model);
+    cli_html text = vocab_text(r->model);
     mcs_wordpiece *w = text.text && !text.failed
                            ? mcs_wordpiece_parse(text.text, text.size, "vocabulary", &e)
                            : NULL;

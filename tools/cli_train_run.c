@@ -95,13 +95,18 @@ static int update(tr_run *r, const tr_batch *b, double lr, double *loss, double 
     mcs_error e = { 0 };
     mcs_clip_step_opts o = tr_step_opts(r);
     o.micro = micro_of(r, &b->in);
+    o.comm = r->comm;
     mcs_params_zero_grad(r->params);
     mcs_status s = mcs_clip_step(r->ctx, r->model, &b->in, &o, loss);
+    if (s != MCS_OK && r->t->rank)
+        return cli_code(s, false); /* rank 0 says it */
     if (s == MCS_ENUMERIC)
         return cli_error(r->t, CLI_NOT_FINITE, "%s; the last checkpoint is kept, try a lower --lr",
                          mcs_ctx_message(r->ctx));
     if (s != MCS_OK)
         return cli_die(r->t, mcs_ctx_error(r->ctx), false);
+    if (mcs_params_sum_grads(r->params, r->comm, &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
     mcs_pool *pool = mcs_ctx_pool(r->ctx);
     *norm = r->o->clip_norm > 0 ? mcs_grad_clip(r->params, pool, (double)r->o->clip_norm)
                                 : mcs_grad_norm(r->params, pool);
@@ -122,11 +127,11 @@ static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
 {
     tr_batch b;
     double start = cli_clock(), loss = (double)NAN, norm = loss, lr = rate(r, epoch);
-    int code = order_epoch(r, epoch);
+    int code = tr_agree(r, order_epoch(r, epoch));
     if (code != CLI_CONTINUE)
         return code;
     code = tr_batch_make(r, epoch, r->s.step - steps_before(r, epoch), &b);
-    int64_t size = b.size;
+    int64_t size = b.total;
     if (code == CLI_CONTINUE && size >= 2)
         code = update(r, &b, lr, &loss, &norm);
     else if (code == CLI_CONTINUE)
@@ -168,8 +173,11 @@ static int close_epoch(tr_run *r, int64_t epoch)
     if (!record)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     bool last = epoch + 1 == o->epochs;
-    if (o->val_data && o->val_frequency && ((epoch + 1) % o->val_frequency == 0 || last))
-        code = tr_validate(r, record);
+    if (o->val_data && o->val_frequency && ((epoch + 1) % o->val_frequency == 0 || last)) {
+        code = tr_agree(r, r->t->rank ? CLI_CONTINUE : tr_validate(r, record));
+        if (code == CLI_CONTINUE)
+            code = tr_share_record(r, record);
+    }
     if (code != CLI_CONTINUE) {
         json_decref(record);
         return code;
@@ -196,7 +204,7 @@ static int close_epoch(tr_run *r, int64_t epoch)
 /* A signal that asked to finish: saves and gives the exit code. */
 static int stop_now(tr_run *r)
 {
-    int code = cli_run_save_step(&r->run), sig = cli_stop();
+    int code = tr_agree(r, cli_run_save_step(&r->run)), sig = r->stop;
     cli_info(r->t, "stopped after step %lld; --resume latest goes on", (long long)r->s.step);
     return code == CLI_CONTINUE ? CLI_SIGNALLED + sig : code;
 }
@@ -212,12 +220,15 @@ static int loop(tr_run *r, cli_progress *bar)
         if (r->s.step < steps_before(r, epoch + 1)) {
             code = one_step(r, epoch, bar);
             bool due = r->o->save_steps && r->s.step % r->o->save_steps == 0;
-            if (code == CLI_CONTINUE && !cli_stop() && (cli_checkpoint_asked() || due))
-                code = cli_run_save_step(&r->run);
+            code = tr_meet(r, code);
+            if (code == CLI_CONTINUE && !r->stop && (r->save_asked || due)) {
+                code = tr_agree(r, cli_run_save_step(&r->run));
+                r->save_asked = false;
+            }
         } else {
-            code = close_epoch(r, epoch);
+            code = tr_meet(r, close_epoch(r, epoch));
         }
-        if (cli_stop() && (code == CLI_CONTINUE || code == CLI_SIGNALLED + cli_stop()))
+        if (r->stop && (code == CLI_CONTINUE || code == CLI_SIGNALLED + r->stop))
             return stop_now(r);
         if (code != CLI_CONTINUE)
             return code;
@@ -274,7 +285,8 @@ static int read_tables(tr_run *r)
 static void size_batch(tr_run *r)
 {
     int64_t fewest = INT64_MAX;
-    r->batch = (int64_t)r->o->batch * r->o->accum;
+    const int ranks = mcs_comm_size(r->comm);
+    r->batch = (int64_t)r->o->batch * r->o->accum * ranks;
     for (int i = 0; i < r->o->train_data.count; i++)
         fewest = samples_of(r, &r->train[i]) < fewest ? samples_of(r, &r->train[i]) : fewest;
     if (r->batch > fewest) {
@@ -282,6 +294,7 @@ static void size_batch(tr_run *r)
                  (long long)fewest, (long long)fewest, (long long)r->batch);
         r->batch = fewest;
     }
+    r->share = (r->batch - r->t->rank + ranks - 1) / ranks;
 }
 
 static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
@@ -334,19 +347,6 @@ static int open_folder(tr_run *r)
     return cli_run_open(&r->run);
 }
 
-/* So that tools find it beside the checkpoints. */
-static int copy_vocab(tr_run *r)
-{
-    mcs_error e = { 0 };
-    cli_html text = tr_vocab_text(r->model);
-    char *path = cli_join(r->run.checkpoints, "vocab.txt", "");
-    mcs_status s = path && !text.failed ? cli_write(path, text.text, text.size, &e)
-                                        : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
-    free(text.text);
-    free(path);
-    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
-}
-
 static int dry_run(const tr_run *r)
 {
     for (int i = 0; i < r->o->train_data.count; i++)
@@ -360,25 +360,28 @@ static int dry_run(const tr_run *r)
 
 int tr_run_all(tr_run *r)
 {
-    int code = read_tables(r);
+    int code = tr_agree(r, read_tables(r));
     if (code != CLI_CONTINUE)
         return code;
     size_batch(r);
     if (r->t->dry_run)
         return dry_run(r);
     code = open_folder(r);
-    if (code != CLI_CONTINUE)
-        return code;
-    r->ctx = cli_context(r->t, true, &code);
+    if (code == CLI_CONTINUE)
+        r->ctx = cli_context(r->t, true, &code);
     r->data = r->ctx ? cli_context(r->t, false, &code) : NULL;
     r->s.history = json_array();
-    if (!r->ctx || !r->data)
+    code = tr_agree(r, code);
+    if (code != CLI_CONTINUE)
         return code;
     mcs_set_training(r->ctx, true);
-    code = tr_model_make(r);
+    code = tr_agree(r, tr_model_make(r));
     if (code == CLI_CONTINUE)
-        code = copy_vocab(r);
+        code = tr_ranks_begin(r);
+    if (code == CLI_CONTINUE && !r->t->rank)
+        code = tr_vocab_copy(r);
     if (code == CLI_CONTINUE)
         code = cli_run_log_begin(&r->run);
-    return code == CLI_CONTINUE ? train(r) : code;
+    code = tr_agree(r, code);
+    return code == CLI_CONTINUE ? tr_agree(r, train(r)) : code;
 }

@@ -86,7 +86,8 @@ static const cli_option options[] = {
       "no gradient through the weights of negatives", NULL, CLI_RESULT },
 
     { .kind = CLI_SECTION, .help = "Optimisation" },
-    { CLI_INT, "batch-size", 'b', AT(batch), "N", 1, 1e6, "pairs of a step", NULL, CLI_RESULT },
+    { CLI_INT, "batch-size", 'b', AT(batch), "N", 1, 1e6,
+      "pairs of a step; of each rank under mpirun", NULL, CLI_RESULT },
     { CLI_INT, "accum-freq", 0, AT(accum), "N", 1, 1e5,
       "so many batches make one step, with negatives across all of them", NULL, CLI_RESULT },
     { CLI_INT, "micro-batch", 0, AT(micro), "N|auto", 0, 1e6,
@@ -145,7 +146,7 @@ static const cli_program program = {
              "at any moment and resumed ends with the same bytes as one that was not.\n",
 };
 
-static int check_options(cli *t, tr_opts *o)
+static int check_options(cli *t, tr_opts *o, int ranks)
 {
     if (!o->train_data.count || (!o->pretrained && !o->scratch && !o->resume))
         return cli_error(t, CLI_BAD_USAGE,
@@ -153,11 +154,11 @@ static int check_options(cli *t, tr_opts *o)
                          "--from-scratch FILE.json)");
     if (o->pretrained && o->scratch)
         return cli_error(t, CLI_BAD_USAGE, "--pretrained and --from-scratch exclude each other");
-    if ((int64_t)o->batch * o->accum < 2)
+    if ((int64_t)o->batch * o->accum * ranks < 2)
         return cli_error(t, CLI_BAD_USAGE,
                          "--batch-size: a contrastive loss needs at least 2 pairs "
                          "a step");
-    if ((int64_t)o->batch * o->accum > 1 << 24)
+    if ((int64_t)o->batch * o->accum * ranks > 1 << 24)
         return cli_error(t, CLI_BAD_USAGE, "--batch-size times --accum-freq is too large");
     if (o->image_groups && !o->lock_image)
         return cli_error(t, CLI_BAD_USAGE, "--lock-image-unlocked-groups needs --lock-image");
@@ -195,6 +196,21 @@ static void clean_up(tr_run *r)
     cli_run_close(&r->run);
 }
 
+/* What decides the weights.  R ranks of b pairs do what one of R*b does, so either may go on with
+ * the other's checkpoints. */
+static void set_settings(tr_run *r)
+{
+    r->settings = cli_settings(&program, r->o, true);
+    if (!r->settings)
+        return;
+    json_object_set_new(r->settings, "seed", json_integer(r->t->seed));
+    if (r->comm)
+        json_object_set_new(r->settings, "batch-size",
+                            json_integer((json_int_t)r->o->batch * mcs_comm_size(r->comm)));
+    if (r->o->scheduler == TR_COSINE)
+        json_object_set_new(r->settings, "epochs", json_integer(r->o->epochs));
+}
+
 int main(int argc, char **argv)
 {
     cli t = { 0 };
@@ -222,22 +238,22 @@ int main(int argc, char **argv)
                   .log_every = 10
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
-    if (code == CLI_CONTINUE)
-        code = check_options(&t, &o);
     if (code == CLI_CONTINUE) {
         tr_run r = { .t = &t,
                      .o = &o,
                      .program = &program,
                      .order_epoch = -1,
                      .run = { .log_fd = -1, .lock = { .fd = -1 } } };
-        r.settings = cli_settings(&program, &o, true);
-        if (r.settings)
-            json_object_set_new(r.settings, "seed", json_integer(t.seed));
-        if (o.scheduler == TR_COSINE && r.settings)
-            json_object_set_new(r.settings, "epochs", json_integer(o.epochs));
-        cli_signals();
-        code = tr_run_all(&r);
+        code = tr_ranks_open(&r);
+        if (code == CLI_CONTINUE)
+            code = check_options(&t, &o, mcs_comm_size(r.comm));
+        if (code == CLI_CONTINUE) {
+            set_settings(&r);
+            cli_signals();
+            code = tr_run_all(&r);
+        }
         clean_up(&r);
+        tr_ranks_close(&r, code);
     }
     cli_close(&t);
     return code;
