@@ -37,6 +37,15 @@ check "retrieval of what was trained" 0 "$E" --data a.csv --clip logs/s/checkpoi
 prints "batches,image-to-text,1,"
 top1=$(sed -n 's/^whole,image-to-text,1,\([0-9]*\).*/\1/p' r.csv)
 if [ "${top1:-0}" -ge 60 ]; then good; else bad "it learns: whole-set top-1 $top1 %"; fi
+check "as JSON, one thread" 0 "$E" --data a.csv --clip logs/s/checkpoints/epoch_60.safetensors --batch-size 6 -o r.json --threads 1 --quiet
+has "as JSON" r.json '"interval95"'
+check "again" 0 "$E" --data a.csv --clip logs/s/checkpoints/epoch_60.safetensors --batch-size 6 --threads 3
+same "threads do not matter to figures" r.csv .out
+check "all are rivals" 0 "$E" --data a.csv --clip m/clip.safetensors --no-groups --topk 1,2,3 --recall 12
+prints "batches,text-to-image,3,"
+prints "whole,image-to-text,12,100.00,0.00,100.00,100.00"
+check "no such rank" 2 "$E" --data a.csv --clip m/clip.safetensors --topk 0
+check "no data" 2 "$E" --clip m/clip.safetensors
 check "embed reads the checkpoint" 0 "$T/embed" --clip logs/s/checkpoints/epoch_60.safetensors -p x -o e.npy
 kept=$(ls logs/s/checkpoints/epoch_*.state.safetensors | wc -l)
 if [ "$kept" -ge 3 ] && [ "$kept" -le 4 ]; then good; else bad "keeps 3 and the best: $kept"; fi
@@ -155,6 +164,8 @@ says "line 4: img/2.png: no caption"
 check "unusable rows are left out" 3 $hostile --name h --on-error skip
 says "longer than 65536 bytes"
 lines "errors.jsonl lists each once" logs/h/errors.jsonl 5
+check "validation, too" 3 $hostile --val-data h.tsv --name v --on-error skip
+lines "and once in validation" logs/v/errors.jsonl 10
 check "evaluation leaves them out, too" 3 "$E" --data h.tsv --data-root . --clip m/clip.safetensors --on-error skip
 check "evaluation stops" 1 "$E" --data h.tsv --data-root . --clip m/clip.safetensors
 printf 'filename,caption\nbroken.png,a\nbroken2.png,b\nbroken.png,c\n' >all.csv

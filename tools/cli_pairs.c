@@ -197,7 +197,8 @@ static bool number_pictures(cli_pairs *p)
     int64_t *number = malloc(n * sizeof *number); /* first row of the row's picture */
     p->rows = malloc(n * sizeof *p->rows);
     p->first = calloc(n + 2, sizeof *p->first);
-    bool ok = sorted && number && p->rows && p->first;
+    p->embed_failed = calloc(n, sizeof *p->embed_failed);
+    bool ok = sorted && number && p->rows && p->first && p->embed_failed;
     for (int64_t i = 0; ok && i < p->count; i++)
         sorted[i] = (path_row){ p->items[i].path, i };
     if (ok)
@@ -269,6 +270,7 @@ void cli_pairs_free(cli_pairs *p)
     free(p->items);
     free(p->rows);
     free(p->first);
+    free(p->embed_failed);
     json_decref(p->problems);
     cli_table_free(&p->table);
     *p = (cli_pairs){ .count = 0 };

@@ -35,6 +35,7 @@ typedef struct {
     int kinds;
     bool grouped;
     int64_t *rows, *first; /* rows of picture i: rows[first[i]] .. rows[first[i+1]-1] */
+    bool *embed_failed; /* by picture: cli_pairs_embed() has reported it */
     json_t *problems; /* {"input", "line", "error"} of what was left out */
     char fingerprint[65]; /* SHA-256 of all that training sees of the table */
 } cli_pairs;

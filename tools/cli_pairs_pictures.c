@@ -70,7 +70,6 @@ typedef struct {
     const mcs_biomedclip *m;
     cli_pairs *p;
     bool skip;
-    bool *seen; /* by picture: reported as broken */
     cli_embedded *out;
 } embedding;
 
@@ -86,7 +85,8 @@ static int64_t keep_good(embedding *w, cli_picture *list, int64_t *row, int64_t 
             row[kept++] = row[i];
             continue;
         }
-        cli_pairs_broken(w->t, w->p, &w->p->items[row[i]], list[i].error.message, w->seen);
+        cli_pairs_broken(w->t, w->p, &w->p->items[row[i]], list[i].error.message,
+                         w->p->embed_failed);
         w->out->failed++;
     }
     return kept < count && !w->skip ? -1 : kept;
@@ -161,16 +161,14 @@ int cli_pairs_embed(cli *t, mcs_ctx *c, const mcs_biomedclip *m, cli_pairs *p, b
                     const char *what, cli_embedded *out)
 {
     size_t n = (size_t)p->count, width = (size_t)mcs_biomedclip_get_config(m)->embed;
-    embedding w = { t, c, m, p, skip, calloc((size_t)p->images, sizeof(bool)), out };
+    embedding w = { t, c, m, p, skip, out };
     *out = (cli_embedded){ .image = malloc(n * width * sizeof(float)),
                            .text = malloc(n * width * sizeof(float)),
                            .row = malloc(n * sizeof(int64_t)),
                            .width = (int64_t)width };
-    int code = w.seen && out->image && out->text && out->row
-                   ? embed_loop(&w, what)
-                   : cli_error(t, CLI_NO_MEMORY, "out of memory for %zu embeddings", n);
-    free(w.seen);
-    return code;
+    return out->image && out->text && out->row
+               ? embed_loop(&w, what)
+               : cli_error(t, CLI_NO_MEMORY, "out of memory for %zu embeddings", n);
 }
 
 void cli_embedded_free(cli_embedded *e)

@@ -12,6 +12,7 @@ typedef struct {
     const char *data, *clip, *vocab, *out;
     cli_pairs_query query;
     int on_error, batch, runs;
+    bool groups;
     const char *topk, *recall;
 } opts;
 
@@ -25,7 +26,12 @@ static const cli_option options[] = {
     { CLI_TEXT, "csv-caption-key", 0, AT(query.caption_key), "NAME", 0, 0, "column of captions",
       NULL, 0 },
     { CLI_TEXT, "csv-group-key", 0, AT(query.group_key), "NAME", 0, 0,
-      "column of groups: pairs of one group are no rivals of each other", NULL, 0 },
+      "column of groups: pairs of one group are no rivals of each other; 'group' if there is such "
+      "a "
+      "column",
+      NULL, 0 },
+    { CLI_FLAG, "groups", 0, AT(groups), NULL, 0, 0,
+      "with --no-groups all pairs are rivals, whatever the column of groups says", NULL, 0 },
     { CLI_TEXT, "csv-separator", 0, AT(query.separator), "C|auto", 0, 0,
       "what separates columns; auto looks at the header", NULL, 0 },
     { CLI_TEXT, "data-root", 0, AT(query.root), "DIR", 0, 0,
@@ -104,7 +110,7 @@ static int measure(retrieval *w, const char *protocol, const mcs_retrieval_opts 
     mcs_error e = { 0 };
     mcs_retrieval_result out;
     const mcs_retrieval_pairs p = { w->emb.image, w->emb.text, w->emb.count, w->emb.width,
-                                    w->pairs.grouped ? w->group : NULL };
+                                    w->pairs.grouped && w->o->groups ? w->group : NULL };
     if (mcs_retrieval(&p, r, mcs_ctx_pool(w->ctx), &out, &e) != MCS_OK)
         return e.status == MCS_EINVAL ? cli_error(w->t, CLI_NOTHING, "%s", e.message)
                                       : cli_die(w->t, &e, false);
@@ -196,6 +202,7 @@ int main(int argc, char **argv)
 {
     cli t = { 0 };
     opts o = { .query = { .image_key = "filename", .caption_key = "caption" },
+               .groups = true,
                .batch = 50,
                .runs = 5,
                .topk = "1,2",
