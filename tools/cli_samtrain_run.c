@@ -68,7 +68,7 @@ static int update(st_run *r, int64_t epoch, double lr, mcs_sam_result *result, d
 static int one_step(st_run *r, int64_t epoch, cli_progress *bar)
 {
     mcs_sam_result result;
-    double start = cli_clock(), norm = NAN, lr = rate(r);
+    double start = cli_clock(), norm = 0, lr = rate(r);
     int code = order_epoch(r, epoch);
     if (code == CLI_CONTINUE)
         code = update(r, epoch, lr, &result, &norm);
