@@ -197,6 +197,8 @@ static mcs_status step_parts(const clip_step *s, tower *image, tower *text, doub
         status = embed(s, image);
     if (!status)
         status = embed(s, text);
+    if (!status)
+        mcs_ctx_reset(s->c);
     if (s->o->comm)
         status = mcs_clip_couple_ranks(
             s->c, s->m, s->b, s->o,
@@ -213,6 +215,32 @@ static mcs_status step_parts(const clip_step *s, tower *image, tower *text, doub
         mcs_ctx_reset(s->c); /* it may hold tensors that borrow the embeddings */
     free(all);
     return status;
+}
+
+/* One pass of this rank's pairs: the tape of their embeddings waits for the gradient. */
+static mcs_status step_whole_ranks(const clip_step *s, const tower *image, const tower *text,
+                                   double *value)
+{
+    const tower *both[] = { image, text };
+    mcs_tensor *y[2] = { NULL, NULL }, *dy[2];
+    mcs_clip_share share = { { NULL, NULL }, { NULL, NULL } };
+    mcs_set_grad(s->c, true);
+    seed_part(s, image, 0);
+    for (int i = 0; i < 2 && mcs_ctx_status(s->c) == MCS_OK; i++) {
+        y[i] = both[i]->encode(s, 0, both[i]->rows);
+        dy[i] = mcs_new(s->c, 2, MCS_SHAPE(both[i]->rows, s->width));
+        if (!y[i] || !dy[i]) {
+            failure(s);
+            break;
+        }
+        share.values[i] = mcs_f32(y[i]);
+        share.grads[i] = mcs_f32(dy[i]);
+    }
+    mcs_status status = mcs_clip_couple_ranks(s->c, s->m, s->b, s->o, &share, value);
+    for (int i = 0; i < 2 && !status; i++)
+        if (y[i]->node)
+            status = mcs_backward(s->c, y[i], dy[i]);
+    return mcs_clip_agree(s->c, s->o->comm);
 }
 
 static bool is_usable(const mcs_clip_batch *b, bool ranks)
@@ -241,8 +269,9 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
     double value = (double)NAN;
     if (whole)
         own.micro = b->size > 0 ? b->size : 1;
-    mcs_status status = whole && !o->comm ? step_whole(&s, &image, &text, &value)
-                                          : step_parts(&s, &image, &text, &value);
+    mcs_status status = !whole || !b->size ? step_parts(&s, &image, &text, &value)
+                        : o->comm          ? step_whole_ranks(&s, &image, &text, &value)
+                                           : step_whole(&s, &image, &text, &value);
     mcs_set_grad(c, grad);
     if (loss)
         *loss = value;

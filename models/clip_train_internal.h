@@ -10,7 +10,7 @@ typedef struct {
     float *grads[2];
 } mcs_clip_share;
 
-/* Collective.  Begins with an agreement on the context's status. */
+/* Collective.  Begins with an agreement on the context's status; what is in the context stays. */
 mcs_status mcs_clip_couple_ranks(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_batch *b,
                                  const mcs_clip_step_opts *o, const mcs_clip_share *share,
                                  double *value);

@@ -194,11 +194,9 @@ mcs_status mcs_clip_couple_ranks(mcs_ctx *c, const mcs_biomedclip *m, const mcs_
 {
     spread s = { .c = c, .m = m, .b = b, .o = o, .width = mcs_biomedclip_get_config(m)->embed };
     mcs_status status = count_pairs(&s);
-    if (!status) {
-        mcs_ctx_reset(c);
-        mcs_set_grad(c, true);
+    mcs_set_grad(c, true);
+    if (!status)
         status = couple(&s, share, value);
-    }
     free(s.sizes);
     free(s.bytes);
     return status;

@@ -11,7 +11,7 @@ enum { RANKS_MAX = 5 };
 /* cmocka's assertions belong to the main thread: a rank notes what is wrong. */
 typedef struct {
     mcs_status status[RANKS_MAX];
-    char wrong[RANKS_MAX][200];
+    char wrong[RANKS_MAX][1200];
     int64_t n;
     float *sums[RANKS_MAX];
 } notes;

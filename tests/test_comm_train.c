@@ -128,7 +128,7 @@ static void train(mcs_comm *c, void *arg)
         }
     }
     if (t->status[rank])
-        snprintf(t->wrong[rank], sizeof t->wrong[rank], "%.190s", e.message);
+        snprintf(t->wrong[rank], sizeof t->wrong[rank], "%s", e.message);
     int64_t numel;
     run_of->weights[rank] = flatten(p, &numel);
     if (!rank)
