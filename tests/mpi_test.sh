@@ -120,4 +120,23 @@ code=$?
 if [ $code -eq 143 ]; then good; else bad "SIGTERM on rank 1: exit $code"; fi
 exists "SIGTERM" logs/stopped/latest
 check "the checkpoint is good" 0 "$T/embed" --clip "logs/stopped/checkpoints/$(cat logs/stopped/latest).safetensors" -p x -o e.npy
+
+# ---- SIGKILL of a rank ends all; resumed, the bits are those of a run that was not killed
+long="$train --batch-size 4 --epochs 25 --save-every-steps 1 --resume latest --quiet"
+check "never killed" 0 mpirun -np 2 "$F" $long --name whole
+mpirun -np 2 sh -c 'echo $$ >kill$OMPI_COMM_WORLD_RANK; exec "$@"' sh "$F" $long --name killed >.out 2>.err &
+run=$!
+tries=0
+while [ "$(cat logs/killed/log.jsonl 2>/dev/null | wc -l)" -lt 4 ] && [ $tries -lt 400 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+kill -KILL "$(cat kill1)"
+wait $run
+code=$?
+if [ $code -ne 0 ] && [ -e logs/killed/latest ]; then good; else bad "SIGKILL of rank 1: exit $code"; fi
+check "resumed" 0 mpirun -np 2 "$F" $long --name killed
+for f in epoch_25.safetensors epoch_25.state.safetensors; do
+    same "killed and resumed" logs/whole/checkpoints/$f logs/killed/checkpoints/$f
+done
 report

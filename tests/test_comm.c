@@ -85,11 +85,13 @@ static void test_exchange(void **state)
 
 /* ---- Sums ---- */
 
-/* Values of all magnitudes, so that the order of additions shows. */
+/* Large terms that cancel if they are added first, and only then: the order shows. */
 static float term(int rank, int64_t i)
 {
     uint64_t x = ((uint64_t)i + 1) * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)rank * 7919;
     x = (x ^ (x >> 29)) * UINT64_C(0xBF58476D1CE4E5B9);
+    if (i % 3 == 0 && rank < 2)
+        return ldexpf(rank ? -1.0f : 1.0f, 60);
     return ldexpf((float)(int64_t)(x >> 40) - 8e6f, (int)(x % 40) - 30);
 }
 

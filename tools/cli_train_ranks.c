@@ -48,15 +48,6 @@ int tr_meet(tr_run *r, int code)
     return r->agreed = v[0];
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash(const char *text)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    return h;
-}
-
 /* Everything that decides which steps follow. */
 static char *outlook(const tr_run *r)
 {
@@ -77,7 +68,7 @@ int tr_ranks_begin(tr_run *r)
     if (!r->comm)
         return CLI_CONTINUE;
     char *text = outlook(r);
-    uint64_t mine = text ? hash(text) : 0, first = mine;
+    uint64_t mine = text ? cli_hash(text) : 0, first = mine;
     free(text);
     if (mcs_comm_broadcast(r->comm, &first, sizeof first, &e) != MCS_OK)
         return cli_die(r->t, &e, false);
