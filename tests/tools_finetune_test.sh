@@ -62,6 +62,23 @@ loss() { sed -n '$s/^[^,]*,[^,]*,[^,]*,\([0-9.]\{7\}\).*/\1/p' "logs/$1/metrics.
 if [ "$(loss t1)" = "$(loss t4)" ] && [ "$(loss t1)" = "$(loss t6)" ]; then good; else
     bad "parts: losses $(loss t1) $(loss t4) $(loss t6)"; fi
 
+# ---- Every loss; what is kept; early stop; resuming from a file
+last=t1
+for loss in hn-nce dcl infonce dhn-nce-official; do
+    check "$loss" 0 $train --name "l-$loss" --epochs 1 --lr 1e-3 --loss $loss
+    differ "$loss is another loss" "logs/l-$loss/checkpoints/epoch_1.safetensors" "logs/$last/checkpoints/epoch_1.safetensors"
+    last=l-$loss
+done
+check "four epochs" 0 $train --name k0 --epochs 4 --lr 1e-3 --keep 0
+check "from a file" 0 $train --name k1 --epochs 4 --lr 1e-3 --keep 1 --save-frequency 3 \
+    --resume logs/k0/checkpoints/epoch_2.safetensors
+same "from a file" logs/k0/checkpoints/epoch_4.safetensors logs/k1/checkpoints/epoch_4.safetensors
+absent "kept" logs/k1/checkpoints/epoch_2.safetensors
+exists "kept" logs/k1/checkpoints/epoch_3.state.safetensors
+check "early stop" 0 $train --name e --val-data a.csv --epochs 50 --lr 0 --patience 2
+prints "3 epochs, 9 steps, best epoch 1"
+exists "the best is kept" logs/e/checkpoints/epoch_1.safetensors
+
 # ---- Killed at any moment and resumed: the same bytes
 long="--train-data a.csv --val-data a.csv $scratch --batch-size 4 --epochs 12 --captions-per-image 2
     --micro-batch 3 --save-every-steps 1 --aug light --learn-temperature --resume latest --quiet"
@@ -113,6 +130,9 @@ says "another --lr"
 { cat a.csv; echo img/1.png,new,1,1; } >b.csv
 check "changed data" 2 "$F" --train-data b.csv --pretrained m/clip.safetensors --batch-size 4 --name t1 --resume latest
 says "other data"
+check "forced to other data" 2 "$F" --train-data b.csv --pretrained m/clip.safetensors --batch-size 4 --name t1 \
+    --resume latest --force --lr 1e-3 --batch-size 2 --progress off
+says "epochs have another number of steps now"
 echo ../../etc/passwd >logs/t1/latest
 check "latest leads elsewhere" 4 $train --name t1 --resume latest
 echo epoch_1 >logs/t1/latest

@@ -80,6 +80,8 @@ void tr_batch_free(tr_batch *b);
 /* The mask (captions,n,n) of mcs_clip_batch for rows (captions,n) of a table with groups: 0 where
  * cli_pairs_true().  To free(); NULL: out of memory. */
 uint8_t *tr_negatives(const cli_pairs *p, const int64_t *row, int64_t n, int captions);
+/* Is there such a mask?  Not for the released code's loss, which knows none. */
+bool tr_masked(const tr_run *r, const cli_pairs *p);
 
 /* ---- Several ranks (cli_train_ranks.c).  Collective; of a single process: no more than a call.
  * ---- */

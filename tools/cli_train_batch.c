@@ -206,7 +206,7 @@ int tr_batch_make(tr_run *r, int64_t epoch, int64_t index, tr_batch *b)
     code = drop_broken(r, epoch, b);
     if (code != CLI_CONTINUE || b->total < 2)
         return code;
-    if (b->pairs->grouped)
+    if (tr_masked(r, b->pairs))
         code = mask_negatives(r, b);
     if (code == CLI_CONTINUE)
         code = tokenize(r, b);

@@ -358,6 +358,20 @@ static int dry_run(const tr_run *r)
     return CLI_DONE;
 }
 
+/* After resuming: the step must lie in the epoch begun, which --force with other data or another
+ * batch may have moved. */
+static int check_place(tr_run *r)
+{
+    int64_t epoch = (int64_t)json_array_size(r->s.history);
+    if (epoch > 1000000 || r->s.step < steps_before(r, epoch) ||
+        (r->s.step > steps_before(r, epoch + 1)))
+        return cli_error(r->t, CLI_BAD_USAGE,
+                         "epochs have another number of steps now (step %lld of epoch %lld was "
+                         "reached): begin a new run with --pretrained and the checkpoint instead",
+                         (long long)r->s.step, (long long)epoch + 1);
+    return CLI_CONTINUE;
+}
+
 int tr_run_all(tr_run *r)
 {
     int code = tr_agree(r, read_tables(r));
@@ -375,7 +389,8 @@ int tr_run_all(tr_run *r)
     if (code != CLI_CONTINUE)
         return code;
     mcs_set_training(r->ctx, true);
-    code = tr_agree(r, tr_model_make(r));
+    code = tr_model_make(r);
+    code = tr_agree(r, code == CLI_CONTINUE ? check_place(r) : code);
     if (code == CLI_CONTINUE)
         code = tr_ranks_begin(r);
     if (code == CLI_CONTINUE && !r->t->rank)

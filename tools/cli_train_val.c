@@ -22,6 +22,11 @@ mcs_clip_step_opts tr_step_opts(const tr_run *r)
                                  .step = (uint64_t)r->s.step };
 }
 
+bool tr_masked(const tr_run *r, const cli_pairs *p)
+{
+    return p->grouped && (r->o->dhnnce || r->o->loss != 4);
+}
+
 /* Mean over batches in the table's order, each weighted by its pairs. */
 static int val_loss(tr_run *r, const cli_embedded *v, double *loss)
 {
@@ -38,9 +43,10 @@ static int val_loss(tr_run *r, const cli_embedded *v, double *loss)
             mcs_wrap(r->ctx, MCS_F32, 2, MCS_SHAPE(n, v->width), v->image + at * v->width);
         const mcs_tensor *y =
             mcs_wrap(r->ctx, MCS_F32, 2, MCS_SHAPE(n, v->width), v->text + at * v->width);
-        uint8_t *mask = r->val.grouped ? tr_negatives(&r->val, v->row + at, n, 1) : NULL;
+        bool masked = tr_masked(r, &r->val);
+        uint8_t *mask = masked ? tr_negatives(&r->val, v->row + at, n, 1) : NULL;
         const mcs_tensor *l = mcs_clip_loss(r->ctx, r->model, x, y, mask, &o);
-        bool no_mask = r->val.grouped && !mask;
+        bool no_mask = masked && !mask;
         free(mask);
         if (no_mask)
             return cli_error(r->t, CLI_NO_MEMORY, "out of memory for a mask of negatives");
