@@ -1,6 +1,7 @@
 # make            library libmcs.a and tools in tools/, release build
 # make test       build and run every test      (T=op_gelu: one; S=1: show all output)
 # make demo       the whole pipeline on a picture it draws, result in demo-out/
+# make weights    trains the small models of weights/mini from seeds: under two hours, resumable
 # make bench      time and memory of every stage
 # make docs       docs/tools.md from the option tables of the tools
 # make fuzz       fuzz the file readers (clang; FUZZ_SECONDS=60 each)
@@ -60,7 +61,7 @@ TOOLS := $(TOOLSRC:%.c=$O/%)
 TESTS := $(patsubst %.c,$O/%,$(wildcard tests/test_*.c))
 PUBLIC := mcs.h $(filter-out %_internal.h tensor/op.h tensor/gemm.h tensor/vec%.h,$(wildcard $(DIRS:=/*.h)))
 
-.PHONY: all test demo bench lint fuzz parity install clean
+.PHONY: all test demo weights bench lint fuzz parity install install-mini clean
 .SECONDARY:
 all: $(LIB) $(CLI) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
 
@@ -71,6 +72,8 @@ $(LIB): $(OBJ)
 $(CLI): $(CLIOBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
+
+$O/tools/cli_shipped.o: CFLAGS += -DMCS_SHARE='"$(PREFIX)/share/mcs"'
 
 $O/%.o: %.c
 	@mkdir -p $(@D)
@@ -103,6 +106,8 @@ parity: all $(patsubst %.c,$O/%,$(wildcard tests/parity/*.c))
 
 demo: all
 	tests/demo.sh
+weights: all
+	weights/mini/make.sh
 bench: all
 	tools/bench
 docs: all
@@ -119,6 +124,14 @@ install: all
 	for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/mcs/$$h; done
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|' mcs.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/mcs.pc
+
+MINI := $(wildcard $(addprefix weights/mini/,clip.safetensors vocab.txt sam.safetensors zeroshot.json README.md))
+ifneq ($(filter %.safetensors,$(MINI)),)
+install: install-mini
+endif
+install-mini:
+	install -d $(DESTDIR)$(PREFIX)/share/mcs/mini
+	install -m 644 $(MINI) $(DESTDIR)$(PREFIX)/share/mcs/mini
 
 clean:
 	rm -rf build libmcs.a $(TOOLSRC:.c=)

@@ -4,6 +4,7 @@ T=$top/build/${BUILD:-release}/tools
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
+export MCS_MINI= # no default models unless a test asks for them
 passed=0 failed=0 skipped=0
 good() { passed=$((passed + 1)); }
 bad() {

@@ -26,6 +26,10 @@ mcs_status cli_mkdirs_for(const char *path, mcs_error *e) MCS_MUST_CHECK;
 /* "a/b" + "c" + ".png" as a new string to free(); NULL: out of memory. */
 char *cli_join(const char *folder, const char *name, const char *suffix);
 bool cli_exists(const char *path);
+/* A file of the small models that come with the project ("clip.safetensors", "sam.safetensors",
+ * "zeroshot.json"), as a string owned by t; NULL: there is none.  models: the folder (--models);
+ * Nullable: $MCS_MINI, else where the program stands or was installed (cli_shipped.c). */
+const char *cli_shipped(cli *t, const char *models, const char *name);
 
 /* ---- Inputs ---- */
 

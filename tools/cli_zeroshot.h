@@ -14,10 +14,12 @@ typedef struct {                /* the options, as the table fills them */
     cli_list input, exclude, prompt, classes, box;
     const char *list, *shard, *out, *window, *normalize;
     const char *prompt_file, *prompt_json, *boxes, *points;
-    const char *clip, *vocab, *sam, *save, *gt;
+    const char *clip, *vocab, *sam, *models, *save, *gt;
     int preset, model_type, on_error;
     bool recursive, html, resume, list_layers;
     const char *cam;            /* the product of maps, by name; read into z */
+    const char *cam_default;    /* what it is if not given */
+    bool shipped;               /* clip and sam are the models that come with the project */
     float min_clip_score, min_iou;
     mcs_zeroshot_opts z;
 } zs_opts;

@@ -121,6 +121,9 @@ mcs_status zs_report_begin(zs_run *r, mcs_error *e)
     json_object_set_new(r->run, "version", json_string(MCS_VERSION));
     json_object_set_new(r->run, "started", now_utc());
     json_object_set_new(r->run, "settings", cli_settings(r->program, r->o, false));
+    json_object_set_new(r->run, "saliency",
+                        json_pack("{s:s, s:s, s:s}", "cam", r->o->cam, "default", r->o->cam_default,
+                                  "models", r->o->shipped ? "shipped" : "given"));
     json_object_set_new(r->run, "machine", machine(r));
     json_object_set_new(r->run, "labels", labels(r));
     json_object_set_new(r->run, "ground_truth", json_boolean(r->o->gt != NULL));

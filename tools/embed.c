@@ -9,7 +9,7 @@
 
 typedef struct {
     cli_list input, prompt;
-    const char *list, *text, *out, *clip, *vocab;
+    const char *list, *text, *out, *clip, *vocab, *models;
     int fit;
     bool recursive, print_tokens, normalize;
 } opts;
@@ -32,6 +32,9 @@ static const cli_option options[] = {
       "BiomedCLIP checkpoint (.safetensors, .bin, .pt)", NULL, 0 },
     { CLI_TEXT, "vocab", 0, AT(vocab), "FILE", 0, 0,
       "vocabulary; vocab.txt beside the checkpoint if not given", NULL, 0 },
+    { CLI_TEXT, "models", 0, AT(models), "DIR", 0, 0,
+      "folder of the model used without --clip; else $MCS_MINI, or where it was installed", NULL,
+      0 },
     { CLI_CHOICE, "clip-fit", 0, AT(fit), "crop|squash", 0, 0,
       "pictures that are not square: crop the centre as in training, or squash to a square", NULL,
       0 },
@@ -261,6 +264,8 @@ int main(int argc, char **argv)
     cli t = { 0 };
     opts o = { 0 };
     int code = cli_parse(&t, &program, &o, argc, argv);
+    if (code == CLI_CONTINUE && !o.clip && !o.vocab)
+        o.clip = cli_shipped(&t, o.models, "clip.safetensors");
     if (code == CLI_CONTINUE)
         code = check_options(&t, &o);
     if (code == CLI_CONTINUE) {

@@ -54,10 +54,15 @@ static const cli_option options[] = {
       "checkpoint", 0 },
     { CLI_CHOICE, "model-type", 0, AT(model_type), "auto|vit-b|vit-l|vit-h|vit-t", 0, 0,
       "kind of SAM; auto reads it off the checkpoint", NULL, CLI_RESULT },
+    { CLI_TEXT, "models", 0, AT(models), "DIR", 0, 0,
+      "folder of the models used without --clip and --sam; else $MCS_MINI, or where they were "
+      "installed",
+      NULL, 0 },
 
     { .kind = CLI_SECTION, .help = "Saliency" },
     { CLI_TEXT, "cam", 0, AT(cam), "NAME[*NAME]", 0, 0,
-      "gscorecam, scorecam, gradcam, gradcam++, layercam, xgradcam, relevance, scan, or a product of "
+      "gscorecam, scorecam, gradcam, gradcam++, layercam, xgradcam, relevance, scan, or a product "
+      "of "
       "maps such as gscorecam*relevance",
       "cam-version", CLI_RESULT },
     { CLI_TEXT, "cam-layer", 0, AT(z.cam_layer), "NAME|auto", 0, 0,
@@ -149,7 +154,8 @@ static const cli_program program = {
     .name = "zeroshot_seg",
     .summary = "pictures and a text prompt in, masks out (MedCLIP-SAM)",
     .usage = "-i PATH -o DIR --clip FILE --sam FILE --prompt TEXT [options]\n"
-             "-i PATH -o DIR --sam FILE --box X0,Y0,X1,Y1 [options]",
+             "-i PATH -o DIR --sam FILE --box X0,Y0,X1,Y1 [options]\n"
+             "-i PATH -o DIR --prompt TEXT [options]",
     .options = options,
     .notes =
         "Writes in the output folder:\n"
@@ -162,7 +168,11 @@ static const cli_program program = {
         "  run.json           settings, version, hashes of the weights\n"
         "  index.html         with --html;  metrics.csv, summary.json  with --gt\n"
         "NAME is the path relative to the folder given, without extension.  A second run goes on\n"
-        "where the first ended; with other settings it refuses, unless --force starts over.\n",
+        "where the first ended; with other settings it refuses, unless --force starts over.\n"
+        "Without --clip and --sam the small models that come with the project are taken, if they\n"
+        "are there (weights/mini): they know phantoms, not patients.  The zeroshot.json beside "
+        "them\n"
+        "holds what is best for them, --cam above all, unless --preset is given.\n",
 };
 
 static void set_defaults(zs_opts *o, int preset)
@@ -171,7 +181,7 @@ static void set_defaults(zs_opts *o, int preset)
     mcs_zeroshot_defaults(&o->z, preset ? MCS_PRESET_OFFICIAL_CODE : MCS_PRESET_PAPER);
     o->preset = preset;
     o->resume = true;
-    o->cam = "gscorecam";
+    o->cam = o->cam_default = "gscorecam";
     o->min_clip_score = -1.0f;
 }
 
@@ -204,6 +214,35 @@ static int check_options(cli *t, zs_opts *o)
     return CLI_CONTINUE;
 }
 
+/* The models that come with the project, and the settings measured to be the best for them: what
+ * zeroshot.json says are defaults, over which flags win. */
+static int take_shipped(cli *t, zs_opts *o, int argc, char **argv)
+{
+    const char *models = o->models, *clip = cli_shipped(t, models, "clip.safetensors");
+    const char *sam = cli_shipped(t, models, "sam.safetensors");
+    const char *settings = o->preset ? NULL : cli_shipped(t, models, "zeroshot.json");
+    if (!clip && !sam)
+        return models ? cli_error(t, CLI_BAD_USAGE,
+                                  "--models: %s has neither clip.safetensors nor sam.safetensors",
+                                  models)
+                      : CLI_CONTINUE;
+    if (settings) {
+        const char *best;
+        set_defaults(o, o->preset);
+        if (!cli_read_config(t, o, settings))
+            return CLI_BAD_USAGE;
+        best = o->cam;
+        int code = cli_parse(t, &program, o, argc, argv);
+        if (code != CLI_CONTINUE)
+            return code;
+        o->cam_default = best;
+    }
+    o->clip = clip;
+    o->sam = sam;
+    o->shipped = true;
+    return CLI_CONTINUE;
+}
+
 int main(int argc, char **argv)
 {
     cli t = { 0 };
@@ -214,6 +253,8 @@ int main(int argc, char **argv)
         set_defaults(&o, o.preset);
         code = cli_parse(&t, &program, &o, argc, argv);
     }
+    if (code == CLI_CONTINUE && !o.clip && !o.sam)
+        code = take_shipped(&t, &o, argc, argv);
     if (code == CLI_CONTINUE)
         code = check_options(&t, &o);
     if (code == CLI_CONTINUE) {
