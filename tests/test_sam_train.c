@@ -203,6 +203,10 @@ static void decoder_alone_learns(void **state)
     mcs_sam_loss o = all_terms();
     assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_DECODER, &e), MCS_OK);
     assert_false(mcs_sam_encoder_trained(m));
+    for (int64_t i = 0; i < mcs_params_count(mcs_sam_params(m)); i++) {
+        mcs_param_entry w = mcs_params_at(mcs_sam_params(m), i);
+        assert_int_equal(w.tensor->node != NULL, strncmp(w.name, "mask_decoder.", 13) == 0);
+    }
     mcs_optim *adamw =
         mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
     uint64_t encoder = hash_of(m, "image_encoder."), prompt = hash_of(m, "prompt_encoder.");
@@ -289,6 +293,13 @@ static void jitter(void **state)
     mcs_sam_jitter_box(m, 48, 96, box, &out128, 7, 1, out);
     mcs_sam_jitter_box(m, 48, 96, box, &out128, 8, 1, again);
     assert_memory_not_equal(out, again, sizeof out);
+    const double edge[4] = { 40, 80, 47, 95 };
+    for (uint64_t k = 0; k < 100; k++) {
+        mcs_sam_jitter_box(m, 48, 96, edge, &out128, 7, k, out);
+        assert_true(out[2] <= 12 && out[3] <= 24);
+        assert_true(out[0] < out[2] && out[1] < out[3]);
+    }
+    assert_true(out[3] > 23.75f);
     const double dot[4] = { 47.9, 95.9, 48, 96 }; /* less than a pixel, in the corner */
     mcs_sam_jitter_box(m, 48, 96, dot, &none, 0, 0, out);
     assert_true(out[2] - out[0] >= 0.999f && out[2] <= 12 && out[3] <= 24);
@@ -317,6 +328,7 @@ static void targets(void **state)
     assert_int_equal(mcs_sam_target(m, mask, 48, 36, MCS_SAM_TARGET_NEAREST, t, &e), MCS_OK);
     for (int j = 0; j < 8; j++)
         assert_true(t[5 * SIDE + j] == (j >= 1 && j <= 4)); /* the pixel at 2j + 1 */
+    assert_true(t[16 * SIDE + 2] == 1 && t[17 * SIDE + 2] == 0);
     /* a full mask of any size fills the picture's part of the frame, and that only */
     for (int i = 0; i < 48 * 36; i++)
         mask[i] = 1;
@@ -393,6 +405,33 @@ static void refusals(void **state)
     mcs_sam_free(m);
 }
 
+/* Under any limit of memory a step ends with MCS_ENOMEM or with the same loss. */
+static void memory_limits(void **state)
+{
+    (void)state;
+    mcs_sam *m = load();
+    bench b = begin(m);
+    mcs_sam_loss o = all_terms();
+    mcs_sam_result r = { 0, 0 };
+    mcs_status s = MCS_ENOMEM;
+    int failed = 0;
+    for (size_t limit = 4096; s != MCS_OK && limit < (size_t)1 << 30; limit += limit / 3) {
+        mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit, .grad = true });
+        mcs_sam_batch batch = batch_of(&b);
+        assert_non_null(c);
+        assert_int_equal(mcs_params_train(mcs_sam_params(m), "", true), MCS_OK);
+        s = mcs_sam_step(c, m, &batch, &o, &r);
+        assert_true(s == MCS_OK || s == MCS_ENOMEM);
+        failed += s != MCS_OK;
+        mcs_ctx_free(c);
+    }
+    assert_int_equal(s, MCS_OK);
+    assert_true(failed > 10);
+    assert_true(fabs(r.loss - golden(&b, "losses", 0)) < 1e-5 * r.loss);
+    mcs_ctx_free(b.data);
+    mcs_sam_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +442,7 @@ int main(void)
         cmocka_unit_test(jitter),
         cmocka_unit_test(targets),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(memory_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
