@@ -1,91 +1,9 @@
 /* test_clip_train.c - ten AdamW steps against PyTorch, batches in parts against one pass, masks,
- * several captions, frozen weights, refusals; the optimiser's state to a file and back. */
+ * several captions, frozen weights, refusals. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "models/clip_train.h"
-#include "nn/optim.h"
-#include "tests/clip_tiny.h"
-#include "weights/optim_state.h"
-
-enum { B = 6, STEPS = 10 };
-
-/* The batch of make_train.py: pictures wave(100 + t), captions rolled by t. */
-typedef struct {
-    int step;
-    int64_t calls;
-} pictures;
-
-static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
-{
-    pictures *p = arg;
-    int64_t one = 3 * 18 * 18;
-    mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(count, 3, 18, 18));
-    p->calls++;
-    for (int64_t i = 0; x && i < count * one; i++) {
-        int64_t at = (first * one + i) * 7919 + (100 + p->step) * 104729;
-        mcs_f32(x)[i] = (float)(((double)(at % 2003) / 2003.0 - 0.5) * 4);
-    }
-    return x;
-}
-
-static int64_t *roll(const mcs_tensor *ids, int step)
-{
-    int64_t n = ids->shape[1], *out = malloc((size_t)(2 * B * n) * sizeof *out);
-    for (int64_t i = 0; i < 2 * B; i++) /* the second set is rolled by one more */
-        memcpy(out + i * n, mcs_i64(ids) + ((i + (i >= B) - step) % B + B) % B * n,
-               (size_t)n * sizeof *out);
-    return out;
-}
-
-typedef struct {
-    mcs_biomedclip *m;
-    mcs_params *p;
-    mcs_optim *adamw;
-    mcs_ctx *data, *c;
-    mcs_clip_batch batch;
-    pictures pictures;
-    const mcs_tensor *ids;
-} bench;
-
-static bench begin(void)
-{
-    bench t = { .m = load("clip_tiny") };
-    t.p = mcs_biomedclip_params(t.m);
-    t.adamw = mcs_adamw_new(t.p, &(mcs_adamw_opts){ 0.9f, 0.98f, 1e-6f, 0.1f });
-    t.data = mcs_ctx_new(NULL);
-    t.c = check_ctx();
-    t.ids = check_golden_tensor(t.data, "train_losses", "ids");
-    t.batch =
-        (mcs_clip_batch){ .size = B, .captions = 1, .length = t.ids->shape[1], .images = supply };
-    return t;
-}
-
-static void end(bench *t)
-{
-    mcs_optim_free(t->adamw);
-    mcs_ctx_free(t->data);
-    mcs_biomedclip_free(t->m);
-    mcs_ctx_free(t->c);
-}
-
-static double step(bench *t, int n, const mcs_clip_step_opts *o)
-{
-    mcs_error e = { MCS_OK, "" };
-    double loss;
-    int64_t *ids = roll(t->ids, n);
-    t->pictures.step = n;
-    t->batch.ids = ids;
-    t->batch.images_arg = &t->pictures;
-    mcs_params_zero_grad(t->p);
-    if (mcs_clip_step(t->c, t->m, &t->batch, o, &loss) != MCS_OK)
-        fail_msg("%s", mcs_ctx_message(t->c));
-    mcs_grad_clip(t->p, mcs_ctx_pool(t->c), 1.0);
-    assert_int_equal(mcs_optim_step(t->adamw, mcs_ctx_pool(t->c), 2e-3, &e), MCS_OK);
-    free(ids);
-    return loss;
-}
+#include "tests/train_tiny.h"
 
 /* ||a - b|| / ||b|| */
 static double distance(const float *a, const float *b, int64_t n)
@@ -123,12 +41,6 @@ static void ten_steps(const char *golden_losses, mcs_clip_step_opts o, const mcs
 }
 
 static const mcs_clip_lock scale_locked = { .scale = true };
-
-static mcs_clip_step_opts dhn(int64_t micro)
-{
-    return (mcs_clip_step_opts){ .loss = mcs_contrastive_defaults(MCS_LOSS_DHN_NCE),
-                                 .micro = micro };
-}
 
 static void test_ten_steps_whole(void **state)
 {
@@ -307,82 +219,6 @@ static void test_refusals(void **state)
     end(&t);
 }
 
-/* ---- State to a file and back: the same bits as without interruption ---- */
-
-static void test_state_round_trip(void **state)
-{
-    (void)state;
-    const char *path = "build/test_optim_state.safetensors";
-    const char *meta[] = { "epoch", "3", NULL };
-    mcs_error e = { MCS_OK, "" };
-    mcs_clip_step_opts o = dhn(4);
-    bench a = begin(), b = begin();
-    assert_int_equal(mcs_clip_train_lock(a.m, &(mcs_clip_lock){ .image = true, .scale = true }, &e),
-                     MCS_OK);
-    for (int n = 0; n < 3; n++)
-        step(&a, n, &o);
-    assert_int_equal(mcs_optim_save(a.adamw, a.p, path, meta, &e), MCS_OK);
-    for (int64_t i = 0; i < mcs_params_count(a.p); i++)
-        memcpy(mcs_params_at(b.p, i).tensor->data, mcs_params_at(a.p, i).tensor->data,
-               (size_t)mcs_numel(mcs_params_at(a.p, i).tensor) * sizeof(float));
-    mcs_checkpoint *k = mcs_checkpoint_open(path, &e);
-    assert_non_null(k);
-    assert_string_equal(mcs_checkpoint_meta(k, "epoch"), "3");
-    assert_int_equal(mcs_optim_load(b.adamw, b.p, k, &e), MCS_OK);
-    mcs_checkpoint_close(k);
-    assert_int_equal(mcs_optim_steps(b.adamw), 3);
-    assert_int_equal(mcs_clip_train_lock(b.m, &(mcs_clip_lock){ .image = true, .scale = true }, &e),
-                     MCS_OK);
-    for (int n = 3; n < 5; n++) {
-        double x = step(&a, n, &o), y = step(&b, n, &o);
-        assert_true(x == y);
-    }
-    for (int64_t i = 0; i < mcs_params_count(a.p); i++)
-        assert_memory_equal(mcs_params_at(b.p, i).tensor->data, mcs_params_at(a.p, i).tensor->data,
-                            (size_t)mcs_numel(mcs_params_at(a.p, i).tensor) * sizeof(float));
-    unlink(path);
-    end(&a);
-    end(&b);
-}
-
-static void test_state_refusals(void **state)
-{
-    (void)state;
-    mcs_error e = { MCS_OK, "" };
-    bench t = begin();
-    mcs_checkpoint *k = mcs_checkpoint_open("tests/golden/clip_tiny.safetensors", &e);
-    assert_int_equal(mcs_optim_load(t.adamw, t.p, k, &e), MCS_ENOTFOUND);
-    assert_non_null(strstr(e.message, "not the state of an optimiser"));
-    mcs_checkpoint_close(k);
-    const char *path = "build/test_optim_state2.safetensors",
-               *meta[] = { "mcs.optim.steps", "1", NULL };
-    float x[4] = { 0 };
-    mcs_save_entry one = { "exp_avg.logit_scale", MCS_ST_F32, 1, { 4 }, x, MCS_F32 };
-    const struct {
-        const char *name;
-        int ndim;
-        float value;
-        mcs_status want;
-    } cases[] = {
-        { "exp_avg.logit_scale", 1, 0, MCS_ESHAPE },
-        { "exp_avg.logit_scale", 0, 0, MCS_EFORMAT },
-        { "exp_avg.logit_scale", 0, NAN, MCS_ENUMERIC },
-        { "exp_avg.nothing", 0, 0, MCS_ENOTFOUND },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        e = (mcs_error){ MCS_OK, "" };
-        one.name = cases[i].name;
-        one.ndim = cases[i].ndim;
-        x[0] = cases[i].value;
-        assert_int_equal(mcs_safetensors_write(path, 1, &one, meta, &e), MCS_OK);
-        k = mcs_checkpoint_open(path, &e);
-        assert_int_equal(mcs_optim_load(t.adamw, t.p, k, &e), cases[i].want);
-        mcs_checkpoint_close(k);
-    }
-    unlink(path);
-    end(&t);
-}
-
 /* Under any limit the step is done, with the same loss, or ends with MCS_ENOMEM. */
 static void test_memory_limits(void **state)
 {
@@ -454,8 +290,6 @@ int main(void)
         cmocka_unit_test(test_masks_and_sets_matter),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_state_round_trip),
-        cmocka_unit_test(test_state_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,9 @@ says "other data"
 check "forced to other data" 2 "$F" --train-data b.csv --pretrained m/clip.safetensors --batch-size 4 --name t1 \
     --resume latest --force --lr 1e-3 --batch-size 2 --progress off
 says "epochs have another number of steps now"
+{ cat b.csv; echo img/2.png,newer,1,1; echo img/3.png,newer,1,1; echo img/4.png,newer,1,1; } >c.csv
+check "tables in turn" 0 $train --train-data c.csv --epochs 3 --lr 1e-3 --name turn
+prints "3 epochs, 10 steps"
 echo ../../etc/passwd >logs/t1/latest
 check "latest leads elsewhere" 4 $train --name t1 --resume latest
 echo epoch_1 >logs/t1/latest

@@ -60,8 +60,12 @@ typedef struct {
 
 /* ---- cli_train_run.c ---- */
 int tr_run_all(tr_run *r);
-int64_t tr_epoch_steps(const tr_run *r, int64_t epoch);
+
+/* ---- Epochs (cli_train_epoch.c) ---- */
 const cli_pairs *tr_epoch_pairs(const tr_run *r, int64_t epoch);
+int64_t tr_samples(const tr_run *r, const cli_pairs *p); /* rows, or pictures */
+int64_t tr_steps_before(const tr_run *r, int64_t epoch); /* the step that begins the epoch */
+int tr_order_epoch(tr_run *r, int64_t epoch); /* fills r->order */
 
 /* ---- One batch (cli_train_batch.c) ---- */
 typedef struct {

@@ -5,60 +5,6 @@
 #include <string.h>
 #include "tools/cli_train.h"
 
-/* ---- Epochs ---- */
-
-const cli_pairs *tr_epoch_pairs(const tr_run *r, int64_t epoch)
-{
-    return &r->train[epoch % r->o->train_data.count];
-}
-
-static int64_t samples_of(const tr_run *r, const cli_pairs *p)
-{
-    return r->o->captions > 1 ? p->images : p->count;
-}
-
-int64_t tr_epoch_steps(const tr_run *r, int64_t epoch)
-{
-    return samples_of(r, tr_epoch_pairs(r, epoch)) / r->batch;
-}
-
-/* The step that begins the epoch. */
-static int64_t steps_before(const tr_run *r, int64_t epoch)
-{
-    int64_t sum = 0;
-    for (int64_t i = 0; i < epoch; i++)
-        sum += tr_epoch_steps(r, i);
-    return sum;
-}
-
-static int order_epoch(tr_run *r, int64_t epoch)
-{
-    mcs_error e = { 0 };
-    const cli_pairs *p = tr_epoch_pairs(r, epoch);
-    int64_t n = samples_of(r, p);
-    if (r->order_epoch == epoch)
-        return CLI_CONTINUE;
-    int32_t *kind = malloc((size_t)n * sizeof *kind);
-    int64_t *order = realloc(r->order, (size_t)n * sizeof *order);
-    r->order = order ? order : r->order;
-    if (!kind || !order) {
-        free(kind);
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for %lld samples", (long long)n);
-    }
-    for (int64_t i = 0; i < n; i++)
-        kind[i] = p->items[r->o->captions > 1 ? p->rows[p->first[i]] : i].kind;
-    const mcs_sampler s = { .count = n,
-                            .batch = r->batch,
-                            .kind = kind,
-                            .kinds = p->kinds,
-                            .same_kind = (double)r->o->same_kind,
-                            .seed = (uint64_t)r->t->seed };
-    mcs_status status = mcs_sampler_epoch(&s, epoch, order, &e);
-    free(kind);
-    r->order_epoch = epoch;
-    return status == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
-}
-
 /* ---- One step ---- */
 
 static double rate(const tr_run *r, int64_t epoch)
@@ -67,7 +13,7 @@ static double rate(const tr_run *r, int64_t epoch)
     mcs_schedule s = { .kind = o->scheduler == TR_COSINE ? MCS_SCHEDULE_COSINE : MCS_SCHEDULE_CONST,
                        .lr = (double)o->lr,
                        .warmup = o->warmup,
-                       .total = steps_before(r, o->epochs) };
+                       .total = tr_steps_before(r, o->epochs) };
     return mcs_schedule_lr(&s, r->s.step) *
            (o->scheduler == TR_STEP ? pow((double)o->gamma, (double)epoch) : 1);
 }
@@ -127,10 +73,10 @@ static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
 {
     tr_batch b;
     double start = cli_clock(), loss = (double)NAN, norm = loss, lr = rate(r, epoch);
-    int code = tr_agree(r, order_epoch(r, epoch));
+    int code = tr_agree(r, tr_order_epoch(r, epoch));
     if (code != CLI_CONTINUE)
         return code;
-    code = tr_batch_make(r, epoch, r->s.step - steps_before(r, epoch), &b);
+    code = tr_batch_make(r, epoch, r->s.step - tr_steps_before(r, epoch), &b);
     int64_t size = b.total;
     if (code == CLI_CONTINUE && size >= 2)
         code = update(r, &b, lr, &loss, &norm);
@@ -147,7 +93,7 @@ static int one_step(tr_run *r, int64_t epoch, cli_progress *bar)
     bar->done++;
     bar->failed = r->broken;
     cli_progress_draw(bar);
-    if (size < 2 || (r->s.step % r->o->log_every && r->s.step != steps_before(r, epoch + 1)))
+    if (size < 2 || (r->s.step % r->o->log_every && r->s.step != tr_steps_before(r, epoch + 1)))
         return CLI_CONTINUE;
     return cli_run_log(&r->run, json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step",
                                           (json_int_t)r->s.step, "epoch", (json_int_t)epoch + 1,
@@ -217,7 +163,7 @@ static int loop(tr_run *r, cli_progress *bar)
         int code = CLI_CONTINUE;
         if (epoch >= r->o->epochs || enough)
             return CLI_DONE;
-        if (r->s.step < steps_before(r, epoch + 1)) {
+        if (r->s.step < tr_steps_before(r, epoch + 1)) {
             code = one_step(r, epoch, bar);
             bool due = r->o->save_steps && r->s.step % r->o->save_steps == 0;
             code = tr_meet(r, code);
@@ -238,7 +184,7 @@ static int loop(tr_run *r, cli_progress *bar)
 static int train(tr_run *r)
 {
     cli_progress bar;
-    cli_progress_begin(&bar, r->t, steps_before(r, r->o->epochs) - r->s.step, "steps");
+    cli_progress_begin(&bar, r->t, tr_steps_before(r, r->o->epochs) - r->s.step, "steps");
     int code = loop(r, &bar);
     cli_progress_end(&bar);
     size_t problems = json_array_size(r->val.problems);
@@ -270,7 +216,7 @@ static int read_tables(tr_run *r)
     int code = CLI_CONTINUE;
     for (int i = 0; i < o->train_data.count && code == CLI_CONTINUE; i++) {
         code = cli_pairs_read(r->t, o->train_data.items[i], &q, &r->train[i]);
-        if (code == CLI_CONTINUE && samples_of(r, &r->train[i]) < 2)
+        if (code == CLI_CONTINUE && tr_samples(r, &r->train[i]) < 2)
             code = cli_error(r->t, CLI_NOTHING, "%s: a contrastive loss needs at least 2 pairs",
                              o->train_data.items[i]);
         r->seen[i] = calloc((size_t)r->train[i].images + 1, sizeof **r->seen);
@@ -288,7 +234,7 @@ static void size_batch(tr_run *r)
     const int ranks = mcs_comm_size(r->comm);
     r->batch = (int64_t)r->o->batch * r->o->accum * ranks;
     for (int i = 0; i < r->o->train_data.count; i++)
-        fewest = samples_of(r, &r->train[i]) < fewest ? samples_of(r, &r->train[i]) : fewest;
+        fewest = tr_samples(r, &r->train[i]) < fewest ? tr_samples(r, &r->train[i]) : fewest;
     if (r->batch > fewest) {
         cli_warn(r->t, "there are only %lld samples: batches of %lld instead of %lld",
                  (long long)fewest, (long long)fewest, (long long)r->batch);
@@ -354,7 +300,7 @@ static int dry_run(const tr_run *r)
                  (long long)r->train[i].count, (long long)r->train[i].images, r->train[i].kinds,
                  r->train[i].grouped ? ", groups" : "");
     cli_info(r->t, "would train %lld steps in %d epochs with batches of %lld; nothing is written",
-             (long long)steps_before(r, r->o->epochs), r->o->epochs, (long long)r->batch);
+             (long long)tr_steps_before(r, r->o->epochs), r->o->epochs, (long long)r->batch);
     return CLI_DONE;
 }
 
@@ -363,8 +309,8 @@ static int dry_run(const tr_run *r)
 static int check_place(tr_run *r)
 {
     int64_t epoch = (int64_t)json_array_size(r->s.history);
-    if (epoch > 1000000 || r->s.step < steps_before(r, epoch) ||
-        (r->s.step > steps_before(r, epoch + 1)))
+    if (epoch > 1000000 || r->s.step < tr_steps_before(r, epoch) ||
+        (r->s.step > tr_steps_before(r, epoch + 1)))
         return cli_error(r->t, CLI_BAD_USAGE,
                          "epochs have another number of steps now (step %lld of epoch %lld was "
                          "reached): begin a new run with --pretrained and the checkpoint instead",
