@@ -150,4 +150,14 @@ if [ $code -eq 143 ]; then good; else bad "SIGTERM: exit $code, expected 143"; f
 absent "SIGTERM leaves no lock" stop/.lock
 check "the next run goes on" 0 run -i many -o stop -p cyst
 lines "the next run goes on" stop/results.jsonl 12
+# A mask of another size is no ground truth: the picture is done, the mask is named, exit code 3.
+mkdir -p wrongsize
+"$T/make_untrained" -o other --seed 1 --size 64 -q
+cp other/truth.png "wrongsize/picture.png"
+cp models/picture.png picture.png 2>/dev/null || "$T/make_untrained" -o . --seed 1 -q
+check "--gt of another size" 3 "$T/zeroshot_seg" -i picture.png -o wrong --clip other/clip.safetensors \
+    --sam other/sam.safetensors --prompt cyst --topk 4 --gt wrongsize -q
+says "not compared"
+has "errors.jsonl names the mask" wrong/errors.jsonl wrongsize/picture.png
+exists "the mask is there" wrong/masks/picture.png
 report

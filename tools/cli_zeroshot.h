@@ -82,6 +82,7 @@ typedef struct {
     int results_fd, errors_fd;
     char *results_path, *errors_path;
     mcs_status last_failure;
+    bool truth_failed;          /* a mask of --gt could not be compared */
 } zs_run;
 
 int zs_run_all(zs_run *r);

@@ -120,6 +120,19 @@ static int list_layers(zs_run *r)
 
 /* ---- The loop ---- */
 
+/* The picture is done but its ground truth is of no use: said, listed, and in the exit code. */
+static int note_truth(zs_run *r, const zs_picture *p)
+{
+    const char *why = json_string_value(json_object_get(p->line, "gt_error"));
+    mcs_error e = { .status = MCS_ESHAPE }, log = { 0 };
+    if (!why || p->skipped)
+        return CLI_CONTINUE;
+    r->truth_failed = true;
+    snprintf(e.message, sizeof e.message, "--gt: %s", why);
+    cli_warn(r->t, "%s", e.message);
+    return zs_note_failure(r, p->in, &e, &log) == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &log, false);
+}
+
 /* CLI_CONTINUE, or why the run must end here. */
 static int next_picture(zs_run *r, const cli_input *in, cli_progress *progress)
 {
@@ -135,6 +148,7 @@ static int next_picture(zs_run *r, const cli_input *in, cli_progress *progress)
             cli_detail(r->t, "%s: %.2f s", in->rel,
                        json_number_value(json_object_get(p.line, "seconds_total")));
         cli_log(r->t, "info", p.skipped ? "skipped" : "done", json_incref(p.line));
+        code = note_truth(r, &p);
     } else if (p.output_failed) {
         code = cli_die(r->t, &e, false);
     } else {
@@ -157,7 +171,7 @@ static int next_picture(zs_run *r, const cli_input *in, cli_progress *progress)
 static int end_code(const zs_run *r, const cli_progress *p)
 {
     if (!p->failed)
-        return CLI_DONE;
+        return r->truth_failed ? CLI_SOME_FAILED : CLI_DONE;
     if (p->done > p->failed || p->skipped)
         return CLI_SOME_FAILED;
     bool telling = r->last_failure == MCS_ENOMEM || r->last_failure == MCS_ENUMERIC;

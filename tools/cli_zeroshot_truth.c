@@ -80,13 +80,13 @@ void zs_truth(const zs_run *r, const cli_input *in, int width, int height, const
         return;
     }
     mcs_image *file = mcs_image_read(path, &e), *grey = file ? mcs_image_to_grey(file, &e) : NULL;
-    if (!grey)
-        cli_warn(r->t, "--gt: %s", e.message);
-    else if (grey->width != width || grey->height != height)
-        cli_warn(r->t, "--gt: %s: is %d x %d, the picture %d x %d; not compared", path, grey->width,
-                 grey->height, width, height);
-    else
+    if (grey && (grey->width != width || grey->height != height))
+        mcs_error_set(&e, MCS_ESHAPE, "%s: the mask has %d x %d pixels, its picture %d x %d; not compared",
+                      path, grey->width, grey->height, width, height);
+    if (e.status == MCS_OK)
         compare(r, grey, labels, count, line);
+    else
+        json_object_set_new(line, "gt_error", cli_json_text(e.message));
     mcs_image_free(file);
     mcs_image_free(grey);
     free(path);
