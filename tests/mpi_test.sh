@@ -20,6 +20,7 @@ esac
 command -v mpirun >/dev/null || { skip "MPI: no mpirun"; report; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+export OMPI_MCA_mpi_yield_when_idle=1 # ranks that wait leave the core to those that work
 export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid it and then complain
 mpirun -np 2 true >/dev/null 2>&1 || { skip "MPI: mpirun cannot start processes here"; report; }
 
