@@ -1,0 +1,36 @@
+#!/bin/sh
+# eval_phantoms from the command line, on untrained models.
+. "$(dirname "$0")/tools_lib.sh"
+E=$T/eval_phantoms
+"$T/make_untrained" -o m --size 48 -q || exit 1
+M="--clip m/clip.safetensors --sam m/sam.safetensors --progress off --size 48"
+
+# shellcheck disable=SC2086
+run() { "$E" $M "$@"; }
+
+check "one method" 0 run -n 9 --seed 5 -o a --cam gradcam --postprocess otsu --pictures 2
+for f in scores.csv scores.json index.html; do exists "one method" a/$f; done
+prints "method,structure,metric,n,mean,low95,high95,median"
+prints "retrieval,picture to text,top1,9,"
+prints "gradcam,all,mask_dsc,"
+prints "box 10 % off,all,mask_dsc,"
+same "printed and written" .out a/scores.csv
+# By hand: untrained SAM or not, all measures are shares.
+awk -F, 'NR > 1 && !($5 >= 0 && $5 <= 1 && $6 <= $5 + 1e-9 && $7 >= $5 - 1e-9) { bad = 1 } END { exit bad }' \
+    a/scores.csv && good || bad "means lie in [0,1] and in their intervals"
+[ "$(ls a/*_picture.png | wc -l)" -eq 4 ] && good || bad "two pictures, two prompts each"
+check "one thread" 0 run -n 9 --seed 5 -o b --cam gradcam --postprocess otsu --threads 1
+same "threads do not matter" a/scores.csv b/scores.csv
+check "every method" 0 run -n 2 --seed 5 --ablation --topk 4
+for m in gscorecam scorecam gradcam++ layercam xgradcam relevance scan "scan*relevance"; do
+    prints "$m,all,pointing,"
+done
+check "demonstration" 0 run -n 100 --seed 5 -o d --demo --pictures 3 --cam relevance
+exists "demonstration" d/index.html
+absent "demonstration" d/scores.csv
+has "the page has the prompt" d/index.html "showing"
+check "no model" 2 "$E" -n 2
+says "no model"
+check "no such method" 2 run -n 2 --cam guess
+check "no such file" 1 "$E" -n 2 --clip nowhere.safetensors
+report
