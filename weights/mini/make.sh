@@ -1,0 +1,241 @@
+#!/bin/sh
+# make.sh - trains the small default models from seeds with the tools of this project alone.
+#
+#     make weights                    everything, into weights/mini
+#     MINI_SCALE=0.001 MINI_OUT=/tmp/mini weights/mini/make.sh      a smoke test of the same steps
+#
+# It may be stopped at any moment and started again: a step whose result is whole is skipped, a training
+# goes on from its last checkpoint.  MINI_OUT (weights/mini): results, with the work in MINI_OUT/work,
+# which is deleted at the end unless MINI_KEEP=1.  MINI_SCALE (1): share of the samples.  MINI_SEED (2000).
+# MINI_THREADS (0: one per core).  MINI_TOOLS (tools): the programs.
+#
+# Pictures of the training have the seeds MINI_SEED + 1, 2, ...; saliency and postprocessing are chosen on
+# MINI_SEED + 500, which also gives the curves of validation; the model card is measured on MINI_SEED + 900, which nothing was fitted to.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+out=${MINI_OUT:-$here} scale=${MINI_SCALE:-1} seed=${MINI_SEED:-2000} tools=${MINI_TOOLS:-$top/tools}
+if [ -e "$out/README.md" ] && [ -e "$out/clip.safetensors" ] && [ ! -d "$out/work" ]; then
+    echo "make.sh: $out has its models; delete its README.md to train anew"
+    exit
+fi
+mkdir -p "$out/work"
+out=$(cd "$out" && pwd)
+tools=$(cd "$tools" && pwd)
+cd "$out/work"
+common="--threads ${MINI_THREADS:-0}"
+structures="mass cyst tumour ventricles heart lungs nodule"
+
+say() { echo "[$(date +%H:%M:%S)] $*"; }
+# The share of a number that MINI_SCALE asks for, at least $2.
+part() { awk -v n="$1" -v s="$scale" -v least="$2" 'BEGIN { n = int(n * s + .5); print n < least ? least : n }'; }
+is_done() { [ -e "$1.done" ]; }
+finished() { echo "$(date +%s)" >"$1.tmp" && mv "$1.tmp" "$1.done"; }
+# A tool that may leave out some inputs (exit code 3).
+may_skip() { "$@" || { code=$?; [ $code -eq 3 ] || exit $code; }; }
+newest() { echo "logs/$1/checkpoints/$(cat "logs/$1/latest").safetensors"; }
+
+[ -e recipe ] || echo "scale $scale seed $seed" >recipe
+if [ "$(cat recipe)" != "scale $scale seed $seed" ]; then
+    echo "make.sh: $out/work holds a training with $(cat recipe); delete it to begin with others" >&2
+    exit 2
+fi
+begin=$(date +%s)
+# A smoke test has fewer rounds, too.
+rounds() { if awk -v s="$scale" 'BEGIN { exit !(s < .02) }'; then echo 2; else echo "$1"; fi; }
+
+# ---- Material: sets of views, one an epoch; a set that has been used up is deleted with its stage.
+
+views() { # views SET SEED COUNT
+    is_done "$1" && return
+    say "phantoms: $1"
+    # shellcheck disable=SC2086
+    "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size 96 --views mixed --no-masks \
+        --captions 3 --vocab vocab.txt $common
+    finished "$1"
+}
+
+# ---- CLIP: coarse patches first, for they are much cheaper; then fine ones
+
+clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
+    name=$1 first=$2 sets=$3 size=$4 epochs=$5 lr=$6
+    shift 6
+    is_done "$name" && { rm -rf "$name"-set[0-9] "$name"-set[0-9][0-9]; return; }
+    i=0 data=
+    while [ $i -lt "$sets" ]; do
+        views "$name-set$i" $((first + i)) "$size"
+        data="$data --train-data $name-set$i/captions.csv"
+        i=$((i + 1))
+    done
+    say "CLIP: $name, $epochs epochs of $size pictures"
+    # shellcheck disable=SC2086
+    "$tools/finetune_clip" $data --name "$name" "$@" --epochs "$epochs" --lr "$lr" --lr-scheduler cosine \
+        --warmup $(((epochs * size / 50 + 24) / 25)) --batch-size 50 --micro-batch 50 \
+        --captions-per-image 2 --same-kind 0.4 --loss dhn-nce --temperature-dhnnce 0.07 --wd 0.05 \
+        --grad-clip-norm 1 --seed "$seed" --save-every-steps 200 --keep 1 --log-every-n-steps 50 \
+        --val-data val/captions.csv --resume latest $common
+    finished "$name"
+    rm -rf "$name"-set[0-9] "$name"-set[0-9][0-9]
+}
+
+if ! is_done val; then
+    say "phantoms for validation"
+    # shellcheck disable=SC2086
+    "$tools/make_phantoms" -o val --count "$(part 500 60)" --seed $((seed + 500)) --size 96 $common
+    finished val
+fi
+[ -e vocab.txt ] || "$tools/make_phantoms" --vocab vocab.txt --count 1 --montage vocab.png -q
+
+size=$(part 12000 100)
+clip_stage coarse $((seed + 1)) "$(rounds 8)" "$size" "$(rounds 16)" 7e-4 \
+    --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier
+clip_stage fine $((seed + 21)) "$(rounds 12)" "$size" "$(rounds 24)" 7e-4 \
+    --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
+
+# ---- SAM
+
+if ! is_done sam; then
+    if ! is_done sam-set; then
+        say "phantoms for SAM"
+        # shellcheck disable=SC2086
+        "$tools/make_phantoms" -o sam-set --count "$(part 10000 60)" --seed $((seed + 41)) --size 96 \
+            --no-healthy --views crops $common
+        rm -rf sam-set/masks sam-set/masks_other
+        finished sam-set
+    fi
+    masks= vmasks=
+    for s in $structures; do
+        [ ! -d "sam-set/structures/$s" ] || masks="$masks --masks sam-set/structures/$s"
+        [ ! -d "val/structures/$s" ] || vmasks="$vmasks --val-masks val/structures/$s"
+    done
+    say "SAM"
+    # shellcheck disable=SC2086
+    may_skip "$tools/finetune_sam" --images sam-set/images $masks --val-images val/images $vmasks --name sam \
+        --from-scratch "$here/sam.json" --train all --init xavier --labels binary --prompts auto \
+        --min-area 12 --box-jitter 8% --focal-weight 5 --iou-weight 0.2 --batch-size 24 --epochs "$(rounds 6)" --lr 1.2e-3 \
+        --wd 0.01 --warmup "$(part 100 2)" --lr-scheduler cosine --grad-clip-norm 1 --seed "$seed" \
+        --save-every-steps 200 --keep 1 --log-every-n-steps 50 --resume latest --quiet $common
+    finished sam
+    rm -rf sam-set
+fi
+
+# ---- Storage: bf16 if it changes no figure by more than half a point
+
+measure() { # measure FOLDER SEED COUNT OPTIONS...
+    to=$1 from=$2 count=$3
+    shift 3
+    is_done "$to" && return
+    say "measuring: $to"
+    # shellcheck disable=SC2086
+    "$tools/eval_phantoms" -o "$to" --seed "$from" --count "$count" "$@" $common >"$to.csv"
+    finished "$to"
+}
+figure() { awk -F, -v m="$2" -v s="$3" -v k="$4" '$1 == m && $2 == s && $3 == k { print $5 }' "$1/scores.csv"; }
+
+tuning=$((seed + 500)) few=$(part 60 6)
+pair="--clip clip.safetensors --vocab vocab.txt --sam sam.safetensors"
+if ! is_done stored; then
+    for type in f32 bf16; do
+        "$tools/inspect_weights" convert "$(newest fine)" -o clip-$type.safetensors --dtype $type -q --force
+        "$tools/inspect_weights" convert "$(newest sam)" -o sam-$type.safetensors --dtype $type -q --force
+        measure stored-$type "$tuning" "$few" --clip clip-$type.safetensors --vocab vocab.txt \
+            --sam sam-$type.safetensors --cam "scan*relevance" --postprocess otsu --cam-scale 20 --pictures 0
+    done
+    type=bf16
+    for k in "retrieval,picture to text,top1" "retrieval,text to picture,top1" \
+        "scan*relevance,all,mask_dsc" "true box,all,mask_dsc"; do
+        IFS=, read -r m s n <<END
+$k
+END
+        a=$(figure stored-f32 "$m" "$s" "$n") b=$(figure stored-bf16 "$m" "$s" "$n")
+        awk -v a="$a" -v b="$b" 'BEGIN { exit !(b < a - .005) }' && type=f32
+    done
+    say "stored as $type"
+    echo $type >dtype
+    cp clip-$type.safetensors clip.safetensors
+    cp sam-$type.safetensors sam.safetensors
+    finished stored
+fi
+
+# ---- Method: the best map and postprocessing on the tuning phantoms
+
+if ! is_done method; then
+    best=-1
+    for post in otsu crf; do
+        # shellcheck disable=SC2086
+        measure "tune-$post" "$tuning" "$few" $pair --ablation --cam "scan*relevance" --postprocess $post \
+            --cam-scale 20 --pictures 0
+        line=$(awk -F, '$2 == "all" && $3 == "mask_dsc" && $1 !~ /box/ { print $5, $1 }' "tune-$post/scores.csv" |
+            sort -rg | head -n 1)
+        if awk -v a="${line%% *}" -v b="$best" 'BEGIN { exit !(a > b) }'; then
+            best=${line%% *}
+            printf '{"cam": "%s", "cam-scale": 20, "postprocess": "%s"}\n' "${line#* }" $post >zeroshot.json
+        fi
+    done
+    finished method
+fi
+
+# ---- Figures on phantoms that nothing was fitted to, and the model card
+
+# shellcheck disable=SC2086
+measure held-out $((seed + 900)) "$(part 300 6)" $pair --config zeroshot.json --ablation
+cam=$(sed 's/.*"cam": "\([^"]*\)".*/\1/' zeroshot.json)
+steps() { awk -F'"step":' '/"step"/ { split($2, a, ","); n = a[1] } END { print n + 0 }' "logs/$1/log.jsonl"; }
+row() { # row METHOD STRUCTURE: figures of the method on one structure
+    printf '| %s |' "$2"
+    for k in pointing coarse_dsc mask_dsc cross_dsc asked_above; do
+        awk -F, -v m="$1" -v s="$2" -v k=$k '$1 == m && $2 == s && $3 == k {
+            printf k == "mask_dsc" ? " %.2f [%.2f, %.2f], median %.2f |" : " %.2f |", $5, $6, $7, $8; f = 1 }
+            END { if (!f) printf " |" }' held-out/scores.csv
+    done
+    for m in "true box" "box 10 % off"; do
+        awk -F, -v m="$m" -v s="$2" '$1 == m && $2 == s && $3 == "mask_dsc" { printf " %.3f |", $5; f = 1 }
+            END { if (!f) printf " |" }' held-out/scores.csv
+    done
+    echo
+}
+card() {
+    sed '/^<!-- figures -->/,$d' "$here/card.md"
+    echo "Seed $seed, scale $scale; version $("$tools/zeroshot_seg" --version | head -n 1), $(cat dtype) storage."
+    echo "CLIP: $(steps coarse) steps with patches of 12 pixels, $(steps fine) with patches of 8, 50 pictures and"
+    echo "100 captions each.  SAM: $(steps sam) steps of 24 pictures.  $(wc -l <vocab.txt) word pieces."
+    echo "$(wc -c <clip.safetensors) and $(wc -c <sam.safetensors) bytes; SHA-256"
+    sha256sum clip.safetensors sam.safetensors vocab.txt | sed 's/^/    /'
+    echo
+    echo "## Figures"
+    echo
+    echo "On $(part 300 6) phantoms of seed $((seed + 900)), to which nothing was fitted; brackets are 95 % bootstrap"
+    echo "intervals.  Saliency \`$cam\` and the other settings of \`zeroshot.json\` were chosen on other phantoms."
+    echo
+    echo "Retrieval in batches of 50 (chance .02), captions that name all structures:"
+    awk -F, '$1 == "retrieval" { printf "%s %s %.2f [%.2f, %.2f]\n", $2, $3, $5, $6, $7 }' held-out/scores.csv |
+        sed 's/^/* /'
+    echo
+    echo "| structure | pointing | DSC of the coarse mask | DSC after SAM | DSC with other structures | asked above other | SAM, true box | box 10 % off |"
+    echo "|---|---|---|---|---|---|---|---|"
+    for s in all $structures; do row "$cam" $s; done
+    echo
+    echo "Saliency methods, all structures:"
+    echo
+    echo "| method | pointing | pointing at another | DSC of the map | coarse mask | after SAM | with others | asked above |"
+    echo "|---|---|---|---|---|---|---|---|"
+    awk -F, '$2 == "all" && $1 !~ /box/ { if (!($1 in n)) { n[$1] = ++k; name[k] = $1 } v[$1, $3] = sprintf("%.2f", $5) }
+        END { for (i = 1; i <= k; i++) { m = name[i]; printf "| %s | %s | %s | %s | %s | %s | %s | %s |\n", m,
+            v[m, "pointing"], v[m, "pointing_other"], v[m, "saliency_dsc"], v[m, "coarse_dsc"],
+            v[m, "mask_dsc"], v[m, "cross_dsc"], v[m, "asked_above"] } }' held-out/scores.csv
+    echo
+    echo "Not learnt well (DSC after SAM below .6):"
+    awk -F, -v c="$cam" '$1 == c && $2 != "all" && $3 == "mask_dsc" && $5 < .6 { printf "* %s, %.2f\n", $2, $5; f = 1 }
+        END { if (!f) print "* none" }' held-out/scores.csv
+}
+card >README.tmp
+cat README.tmp
+
+for f in clip.safetensors vocab.txt sam.safetensors zeroshot.json; do
+    cp "$f" "$out/.$f" && mv "$out/.$f" "$out/$f"
+done
+cp README.tmp "$out/.README.md" && mv "$out/.README.md" "$out/README.md"
+say "done in $(($(date +%s) - begin)) s: $out"
+if [ "${MINI_KEEP:-0}" != 1 ]; then
+    cd "$out" && rm -rf "$out/work"
+fi
