@@ -132,7 +132,7 @@ measure() { # measure FOLDER SEED COUNT OPTIONS...
 }
 figure() { awk -F, -v m="$2" -v s="$3" -v k="$4" '$1 == m && $2 == s && $3 == k { print $5 }' "$1/scores.csv"; }
 
-tuning=$((seed + 500)) few=$(part 60 6)
+tuning=$((seed + 500)) few=$(part 60 2)
 pair="--clip clip.safetensors --vocab vocab.txt --sam sam.safetensors"
 if ! is_done stored; then
     for type in f32 bf16; do
@@ -178,7 +178,7 @@ fi
 # ---- Figures on phantoms that nothing was fitted to, and the model card
 
 # shellcheck disable=SC2086
-measure held-out $((seed + 900)) "$(part 300 6)" $pair --config zeroshot.json --ablation
+measure held-out $((seed + 900)) "$(part 300 3)" $pair --config zeroshot.json --ablation
 cam=$(sed 's/.*"cam": "\([^"]*\)".*/\1/' zeroshot.json)
 steps() { awk -F'"step":' '/"step"/ { split($2, a, ","); n = a[1] } END { print n + 0 }' "logs/$1/log.jsonl"; }
 row() { # row METHOD STRUCTURE: figures of the method on one structure
@@ -204,7 +204,7 @@ card() {
     echo
     echo "## Figures"
     echo
-    echo "On $(part 300 6) phantoms of seed $((seed + 900)), to which nothing was fitted; brackets are 95 % bootstrap"
+    echo "On $(part 300 3) phantoms of seed $((seed + 900)), to which nothing was fitted; brackets are 95 % bootstrap"
     echo "intervals.  Saliency \`$cam\` and the other settings of \`zeroshot.json\` were chosen on other phantoms."
     echo
     echo "Retrieval in batches of 50 (chance .02), captions that name all structures:"
