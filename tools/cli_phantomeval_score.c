@@ -77,7 +77,7 @@ void pe_score(const mcs_phantom *p, int structure, const mcs_zeroshot_result *r,
 {
     row->structure = structure;
     for (int m = 0; m < PE_METRICS; m++)
-        row->v[m] = NAN;
+        row->v[m] = nan("");
     if (r->saliency)
         score_map(p, structure, r->saliency, otsu, row);
     if (r->coarse)
@@ -137,7 +137,7 @@ bool pe_summarise(const pe_table *t, int phantoms, int structure, pe_metric m, p
     phantom_sum *sums = calloc((size_t)phantoms + 1, sizeof *sums);
     int64_t n = 0, used = 0;
     bool ok = values && sums;
-    *s = (pe_summary){ 0, NAN, NAN, NAN, NAN };
+    *s = (pe_summary){ 0, nan(""), nan(""), nan(""), nan("") };
     for (int64_t i = 0; ok && i < t->count; i++) {
         const pe_row *row = &t->rows[i];
         if ((structure >= 0 && row->structure != structure) || isnan(row->v[m]))
