@@ -43,7 +43,8 @@ fi
 # Names and sizes.
 out=$(find $libs tools tests -name '*.[ch]' -printf '%f\n' | sort | uniq -d)
 [ -z "$out" ] || fail "file names used twice: $out"
-out=$(find $libs tools tests -name '*.[ch]' -exec wc -l {} + | awk '$1 > 400 && $2 != "total"')
+# html_entities.c is one table.
+out=$(find $libs tools tests -name '*.[ch]' ! -name html_entities.c -exec wc -l {} + | awk '$1 > 400 && $2 != "total"')
 [ -z "$out" ] || fail "files over 400 lines: $out"
 
 if command -v clang-format >/dev/null; then
