@@ -9,6 +9,9 @@
 # which is deleted at the end unless MINI_KEEP=1.  MINI_SCALE (1): share of the samples.  MINI_SEED (2000).
 # MINI_THREADS (0: one per core).  MINI_TOOLS (tools): the programs.
 #
+# CLIP and SAM learn at the same time, on one half of the cores each: products of this size gain less from a
+# second thread than from a second training.
+#
 # Pictures of the training have the seeds MINI_SEED + 1, 2, ...; saliency and postprocessing are chosen on
 # MINI_SEED + 500, which also gives the curves of validation; the model card is measured on MINI_SEED + 900, which nothing was fitted to.
 set -eu
@@ -23,7 +26,10 @@ mkdir -p "$out/work"
 out=$(cd "$out" && pwd)
 tools=$(cd "$tools" && pwd)
 cd "$out/work"
-common="--threads ${MINI_THREADS:-0}"
+threads=${MINI_THREADS:-0}
+[ "$threads" -gt 0 ] || threads=$(nproc)
+half=$(((threads + 1) / 2))
+common="--threads $threads"
 structures="mass cyst tumour ventricles heart lungs nodule"
 
 say() { echo "[$(date +%H:%M:%S)] $*"; }
@@ -51,7 +57,7 @@ views() { # views SET SEED COUNT
     say "phantoms: $1"
     # shellcheck disable=SC2086
     "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size 96 --views mixed --no-masks \
-        --captions 3 --vocab vocab.txt $common
+        --captions 3 --vocab vocab.txt --threads $half
     finished "$1"
 }
 
@@ -73,7 +79,7 @@ clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
         --warmup $(((epochs * size / 50 + 24) / 25)) --batch-size 50 --micro-batch 50 \
         --captions-per-image 2 --same-kind 0.4 --loss dhn-nce --temperature-dhnnce 0.07 --wd 0.05 \
         --grad-clip-norm 1 --seed "$seed" --save-every-steps 200 --keep 1 --log-every-n-steps 50 \
-        --val-data val/captions.csv --resume latest $common
+        --val-data val/captions.csv --resume latest --threads $half
     finished "$name"
     rm -rf "$name"-set[0-9] "$name"-set[0-9][0-9]
 }
@@ -86,20 +92,15 @@ if ! is_done val; then
 fi
 [ -e vocab.txt ] || "$tools/make_phantoms" --vocab vocab.txt --count 1 --montage vocab.png -q
 
-size=$(part 12000 100)
-clip_stage coarse $((seed + 1)) "$(rounds 8)" "$size" "$(rounds 16)" 7e-4 \
-    --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier
-clip_stage fine $((seed + 21)) "$(rounds 12)" "$size" "$(rounds 24)" 7e-4 \
-    --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
-
 # ---- SAM
 
-if ! is_done sam; then
+sam_stage() {
+    is_done sam && return
     if ! is_done sam-set; then
         say "phantoms for SAM"
         # shellcheck disable=SC2086
         "$tools/make_phantoms" -o sam-set --count "$(part 10000 60)" --seed $((seed + 41)) --size 96 \
-            --no-healthy --views crops $common
+            --no-healthy --views crops --threads $half
         rm -rf sam-set/masks sam-set/masks_other
         finished sam-set
     fi
@@ -110,14 +111,32 @@ if ! is_done sam; then
     done
     say "SAM"
     # shellcheck disable=SC2086
-    may_skip "$tools/finetune_sam" --images sam-set/images $masks --val-images val/images $vmasks --name sam \
+    "$tools/finetune_sam" --images sam-set/images $masks --val-images val/images $vmasks --name sam \
         --from-scratch "$here/sam.json" --train all --init xavier --labels binary --prompts auto \
-        --min-area 12 --box-jitter 8% --focal-weight 5 --iou-weight 0.2 --batch-size 24 --epochs "$(rounds 6)" --lr 1.2e-3 \
+        --min-area 12 --box-jitter 8% --focal-weight 5 --iou-weight 0.2 --batch-size 24 --epochs "$(rounds 10)" --lr 1.2e-3 \
         --wd 0.01 --warmup "$(part 100 2)" --lr-scheduler cosine --grad-clip-norm 1 --seed "$seed" \
-        --save-every-steps 200 --keep 1 --log-every-n-steps 50 --resume latest --quiet $common
+        --save-every-steps 200 --keep 1 --log-every-n-steps 50 --resume latest --quiet --threads $half &
+    tool=$!
+    trap 'kill $tool 2>/dev/null || :; exit 1' TERM
+    may_skip wait $tool
     finished sam
     rm -rf sam-set
-fi
+}
+
+# ---- Both at once; a failure of either one is ours
+
+sam_stage &
+sam_process=$!
+trap 'kill $sam_process 2>/dev/null || :' EXIT
+trap 'exit 130' HUP INT TERM
+size=$(part 12000 100)
+clip_stage coarse $((seed + 1)) "$(rounds 8)" "$size" "$(rounds 16)" 7e-4 \
+    --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier
+clip_stage fine $((seed + 21)) "$(rounds 14)" "$size" "$(rounds 28)" 7e-4 \
+    --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
+
+wait $sam_process
+trap - EXIT HUP INT TERM
 
 # ---- Storage: bf16 if it changes no figure by more than half a point
 
