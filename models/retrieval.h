@@ -9,6 +9,10 @@ typedef struct {
     const float *image, *text; /* (count, width): row i of one belongs to row i of the other */
     int64_t count, width;
     const int64_t *group; /* Nullable; pairs of the same group >= 0 are no rivals of each other */
+    /* Nullable: is the caption true of an image that is not its own?  Then neither is a wrong
+     * answer to the other.  Called from several threads. */
+    bool (*also)(const void *arg, int64_t caption, int64_t image);
+    const void *arg;
 } mcs_retrieval_pairs;
 
 typedef struct {
@@ -38,4 +42,13 @@ typedef struct {
  * finite.  Nullable: pool. */
 mcs_status mcs_retrieval(const mcs_retrieval_pairs *p, const mcs_retrieval_opts *o, mcs_pool *pool,
                          mcs_retrieval_result *r, mcs_error *e) MCS_MUST_CHECK;
+
+/* What can be attained at all: the same batches ranked by what is known of `count` pairs instead
+ * of by embeddings.  Fit is how well a caption suits an image, the larger the better; of equal
+ * fits any order is as likely as any other, and an expected value is counted: k - above of equal
+ * ones, where `above` fit better.  Called from several threads. */
+typedef double mcs_retrieval_fit(const void *arg, int64_t caption, int64_t image);
+mcs_status mcs_retrieval_ceiling(int64_t count, mcs_retrieval_fit *fit, const void *arg,
+                                 const mcs_retrieval_opts *o, mcs_pool *pool,
+                                 mcs_retrieval_result *r, mcs_error *e) MCS_MUST_CHECK;
 #endif

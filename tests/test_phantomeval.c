@@ -78,9 +78,64 @@ static void summary_by_hand(void **state)
     free(t.rows);
 }
 
+/* Two ultrasounds with a mass at one place, the second with a cyst as well. */
+static void captions_that_fit(void **state)
+{
+    (void)state;
+    uint8_t bits[N];
+    mcs_phantom p = two_structures(bits), q = p;
+    mcs_phantom_wording w = { .position = 1, .size = 1 };
+    mcs_phantom_caption one, both;
+    p.facts.part[B].visible = 0;
+    mcs_phantom_describe(&p.facts, &w, 1, &one);
+    mcs_phantom_describe(&q.facts, &w, 1, &both);
+    assert_true(pe_fits(&one, &p.facts) && pe_fits(&both, &q.facts));
+    assert_int_equal(mcs_phantom_holds(&one, &q.facts), 1); /* true, but it leaves out the cyst */
+    assert_false(pe_fits(&one, &q.facts));
+    assert_false(pe_fits(&both, &p.facts));
+    q.facts.part[B].size = 1;
+    assert_false(pe_fits(&both, &q.facts));
+    q.facts.part[B].visible = q.facts.part[A].visible = 0;
+    mcs_phantom_describe(&q.facts, &w, 1, &both);
+    assert_true(pe_fits(&both, &q.facts));
+    assert_false(pe_fits(&both, &p.facts));
+}
+
+/* Of complete captions: what tells two of them apart tells their pictures apart. */
+static void complete_captions(void **state)
+{
+    (void)state;
+    enum { COUNT = 48 };
+    static mcs_phantom_caption said[COUNT];
+    static mcs_phantom_facts facts[COUNT];
+    mcs_phantom p = { 0 };
+    mcs_phantom_wording w = { .position = 1, .size = 1 };
+    double sure = 0;
+    for (int i = 0; i < COUNT; i++) {
+        mcs_error e = { 0 };
+        assert_int_equal(mcs_phantom_make(7, (uint64_t)i, 32, &p, &e), MCS_OK);
+        facts[i] = p.facts;
+        mcs_phantom_describe(&p.facts, &w, p.index + 1, &said[i]);
+    }
+    mcs_phantom_free(&p);
+    for (int i = 0; i < COUNT; i++) { /* complete captions fit both ways or not at all */
+        int mine = 0, ours = 0;
+        for (int k = 0; k < COUNT; k++) {
+            mine += pe_fits(&said[i], &facts[k]);
+            ours += pe_fits(&said[k], &facts[i]);
+        }
+        assert_true(mine >= 1);
+        assert_int_equal(mine, ours);
+        sure += 1.0 / mine / COUNT;
+    }
+    assert_true(sure > 0.6 && sure < 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(scores_by_hand),
-                                        cmocka_unit_test(summary_by_hand) };
+                                        cmocka_unit_test(summary_by_hand),
+                                        cmocka_unit_test(captions_that_fit),
+                                        cmocka_unit_test(complete_captions) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,9 @@ static mcs_retrieval_result run(const pairs *p, int64_t count, const int64_t *gr
 {
     mcs_error e = { MCS_OK, "" };
     mcs_retrieval_result r;
-    mcs_retrieval_pairs q = { p->image, p->text, count, WIDTH, group };
+    mcs_retrieval_pairs q = {
+        .image = p->image, .text = p->text, .count = count, .width = WIDTH, .group = group
+    };
     mcs_ctx *c = check_ctx();
     if (mcs_retrieval(&q, o, mcs_ctx_pool(c), &r, &e) != MCS_OK)
         fail_msg("%s", e.message);
@@ -123,13 +125,73 @@ static void test_groups(void **state)
     assert_true(run(&p, N, group, &o).image_to_text[0].mean == 1);
 }
 
+static bool neighbours(const void *arg, int64_t caption, int64_t image)
+{
+    (void)arg; /* caption 0 is true of image 1, but not the other way round */
+    return caption == 0 && image == 1;
+}
+
+/* Pair 1 is pair 0 again; the order of the whole set decides who is first of the two. */
+static void test_true_of_another(void **state)
+{
+    (void)state;
+    pairs p = noisy(0);
+    memcpy(p.image + WIDTH, p.image, WIDTH * sizeof(float));
+    memcpy(p.text + WIDTH, p.text, WIDTH * sizeof(float));
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        mcs_error e = { MCS_OK, "" };
+        mcs_retrieval_opts o = { .runs = 1, .k = { 1 }, .ks = 1, .seed = seed };
+        mcs_retrieval_pairs q = {
+            .image = p.image, .text = p.text, .count = N, .width = WIDTH, .also = neighbours
+        };
+        mcs_retrieval_result r, without = run(&p, N, NULL, &o);
+        assert_int_equal(mcs_retrieval(&q, &o, NULL, &r, &e), MCS_OK);
+        /* Without: who comes second in the order is wrong both ways, 1/N each.  Masked: image 1
+         * never sees caption 0, caption 0 never sees image 1; image 0 and caption 1 still do. */
+        double lost = 2 - r.image_to_text[0].mean - r.text_to_image[0].mean;
+        double before = 2 - without.image_to_text[0].mean - without.text_to_image[0].mean;
+        assert_true(fabs(before - 2.0 / N) < 1e-9);
+        assert_true(fabs(lost - 1.0 / N) < 1e-9);
+    }
+}
+
+/* Caption 0 says the same of images 0, 1, 2; captions 1 and 2 fit their own image better. */
+static double three_alike(const void *arg, int64_t caption, int64_t image)
+{
+    (void)arg;
+    if (caption == image)
+        return caption == 0 ? 1 : 2;
+    return caption == 0 && image < 3 ? 1 : 0;
+}
+
+static void test_ceiling(void **state)
+{
+    (void)state;
+    mcs_error e = { MCS_OK, "" };
+    mcs_retrieval_result r;
+    mcs_retrieval_opts o = { .runs = 1, .k = { 1, 2, 3 }, .ks = 3 };
+    assert_int_equal(mcs_retrieval_ceiling(10, three_alike, NULL, &o, NULL, &r, &e), MCS_OK);
+    for (int k = 0; k < 3; k++) {
+        assert_true(fabs(r.image_to_text[k].mean - 1) < 1e-9);
+        assert_true(fabs(r.text_to_image[k].mean - (9 + (k + 1) / 3.0) / 10) < 1e-9);
+    }
+    assert_true(fabs(r.rank_image - 1) < 1e-9 && fabs(r.rank_text - 1.1) < 1e-9);
+    assert_true(r.text_to_image[0].low < r.text_to_image[0].mean);
+    o.batch = 1;
+    assert_int_equal(mcs_retrieval_ceiling(10, three_alike, NULL, &o, NULL, &r, &e), MCS_EINVAL);
+    o.batch = 5; /* now some of the three are in the other batch */
+    o.runs = 40;
+    assert_int_equal(mcs_retrieval_ceiling(10, three_alike, NULL, &o, NULL, &r, &e), MCS_OK);
+    assert_true(r.text_to_image[0].mean > (9 + 1 / 3.0) / 10 && r.text_to_image[0].mean < 1);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
     pairs p = noisy(1);
     mcs_error e = { MCS_OK, "" };
     mcs_retrieval_result r;
-    mcs_retrieval_pairs q = { p.image, p.text, 1, WIDTH, NULL };
+    mcs_retrieval_pairs q = { .image = p.image, .text = p.text, .count = 1, .width = WIDTH };
     mcs_retrieval_opts o = { .runs = 1, .k = { 1 }, .ks = 1 };
     assert_int_equal(mcs_retrieval(&q, &o, NULL, &r, &e), MCS_EINVAL);
     q.count = N;
@@ -150,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_set),          cmocka_unit_test(test_batches),
         cmocka_unit_test(test_collapse_is_chance), cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_true_of_another),    cmocka_unit_test(test_ceiling),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,11 @@ run() { "$E" $M "$@"; }
 check "one method" 0 run -n 9 --seed 5 -o a --cam gradcam --postprocess otsu --pictures 2
 for f in scores.csv scores.json index.html; do exists "one method" a/$f; done
 prints "method,structure,metric,n,mean,low95,high95,median"
-prints "retrieval,picture to text,top1,9,"
+for r in "retrieval" "plain retrieval"; do
+    for d in "picture to text" "text to picture"; do
+        for k in top1 top2 "top1 ceiling" "top2 ceiling" "top1 masked" "top2 masked"; do prints "$r,$d,$k,9,"; done
+    done
+done
 prints "gradcam,all,mask_dsc,"
 prints "box 10 % off,all,mask_dsc,"
 same "printed and written" .out a/scores.csv

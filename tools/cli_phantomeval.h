@@ -34,6 +34,14 @@ typedef struct {
     double mean, low, high, median; /* low, high: 95 %, phantoms drawn anew */
 } pe_summary;
 
+enum { PE_COMPLETE, PE_PLAIN, PE_WORDINGS }; /* captions for retrieval */
+typedef struct {
+    float *image, *text[PE_WORDINGS]; /* embeddings (count, width) */
+    int64_t width;
+    mcs_phantom_facts *facts; /* (count) */
+    mcs_phantom_caption *said[PE_WORDINGS]; /* (count) each */
+} pe_pairs;
+
 typedef struct {
     const char *clip, *vocab, *sam, *models, *cam, *out;
     bool ablation, demo;
@@ -48,9 +56,7 @@ typedef struct {
     mcs_ctx *ctx;
     pe_table tables[PE_METHODS];
     int methods; /* of saliency; two tables for boxes follow */
-    float *image, *text; /* embeddings (count, width) */
-    int64_t *group, width;
-    char (*said)[MCS_PHANTOM_TEXT];
+    pe_pairs pairs;
     uint8_t *otsu;
     json_t *scores;
     cli_html csv, html;
@@ -58,6 +64,21 @@ typedef struct {
 } pe_eval;
 /* Prints and writes all figures: an exit code (cli_phantomeval_report.c). */
 int pe_report(pe_eval *w);
+/* One line of the tables. */
+void pe_emit(pe_eval *w, const char *method, const char *structure, const char *metric,
+             const pe_summary *s);
+
+/* ---- Retrieval (cli_phantomeval_retrieval.c) ---- */
+
+bool pe_pairs_reserve(pe_pairs *p, int count, int64_t width); /* false: out of memory */
+void pe_pairs_free(pe_pairs *p);
+/* Describes and embeds phantom i; pe_report_retrieval() ranks them all: exit codes. */
+int pe_embed(pe_eval *w, const mcs_phantom *p, int i, const mcs_image *rgb);
+int pe_report_retrieval(pe_eval *w);
+/* Could the caption, which names all there is, have been written about these facts? */
+bool pe_fits(const mcs_phantom_caption *c, const mcs_phantom_facts *f);
+
+/* ---- Prompts ---- */
 
 bool pe_add(pe_table *t, const pe_row *row);
 /* Of one metric, for one structure or (-1) all.  false: out of memory. */

@@ -1,11 +1,10 @@
-/* cli_phantomeval_report.c - scores.csv, scores.json, the page; retrieval over all phantoms. */
+/* cli_phantomeval_report.c - scores.csv, scores.json, the page. */
 #include <stdio.h>
 #include <stdlib.h>
-#include "models/retrieval.h"
 #include "tools/cli_phantomeval.h"
 
-static void emit(pe_eval *w, const char *method, const char *structure, const char *metric,
-                 const pe_summary *s)
+void pe_emit(pe_eval *w, const char *method, const char *structure, const char *metric,
+             const pe_summary *s)
 {
     cli_html_rawf(&w->csv, "%s,%s,%s,%lld,%.4f,%.4f,%.4f,%.4f\n", method, structure, metric,
                   (long long)s->n, s->mean, s->low, s->high, s->median);
@@ -23,29 +22,9 @@ static int report_table(pe_eval *w, const pe_table *t)
             if (!pe_summarise(t, w->o->count, s, (pe_metric)m, &sum))
                 return cli_error(w->t, CLI_NO_MEMORY, "out of memory");
             if (sum.n)
-                emit(w, t->name,
-                     s < 0 ? "all" : mcs_phantom_structure_name((mcs_phantom_structure)s),
-                     pe_names[m], &sum);
-        }
-    return CLI_CONTINUE;
-}
-
-static int report_retrieval(pe_eval *w)
-{
-    mcs_error e = { 0 };
-    mcs_retrieval_result out;
-    const mcs_retrieval_pairs p = { w->image, w->text, w->o->count, w->width, w->group };
-    const mcs_retrieval_opts o = { .batch = 50, .runs = 5, .k = { 1, 2 }, .ks = 2 };
-    if (w->o->count < 2)
-        return CLI_CONTINUE;
-    if (mcs_retrieval(&p, &o, mcs_ctx_pool(w->ctx), &out, &e) != MCS_OK)
-        return cli_die(w->t, &e, true);
-    for (int way = 0; way < 2; way++)
-        for (int k = 0; k < 2; k++) {
-            const mcs_retrieval_score *s = way ? &out.text_to_image[k] : &out.image_to_text[k];
-            const pe_summary sum = { w->o->count, s->mean, s->low, s->high, s->mean };
-            emit(w, "retrieval", way ? "text to picture" : "picture to text", k ? "top2" : "top1",
-                 &sum);
+                pe_emit(w, t->name,
+                        s < 0 ? "all" : mcs_phantom_structure_name((mcs_phantom_structure)s),
+                        pe_names[m], &sum);
         }
     return CLI_CONTINUE;
 }
@@ -77,7 +56,7 @@ int pe_report(pe_eval *w)
     int code = CLI_CONTINUE;
     cli_html_raw(&w->csv, "method,structure,metric,n,mean,low95,high95,median\n");
     if (!w->o->demo && w->clip)
-        code = report_retrieval(w);
+        code = pe_report_retrieval(w);
     for (int m = 0; m < w->methods + 2 && code == CLI_CONTINUE && !w->o->demo; m++)
         code = report_table(w, &w->tables[m]);
     if (code != CLI_CONTINUE)

@@ -68,8 +68,11 @@ static int measure(tr_run *r, const cli_embedded *v, json_t *record)
     double loss = 0;
     int64_t *group = malloc((size_t)v->count * sizeof *group);
     const mcs_retrieval_opts o = { .batch = 50, .runs = 1, .k = { 1, 2 }, .ks = 2 };
-    const mcs_retrieval_pairs p = { v->image, v->text, v->count, v->width,
-                                    r->val.grouped ? group : NULL };
+    const mcs_retrieval_pairs p = { .image = v->image,
+                                    .text = v->text,
+                                    .count = v->count,
+                                    .width = v->width,
+                                    .group = r->val.grouped ? group : NULL };
     if (!group)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < v->count; i++)

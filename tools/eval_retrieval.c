@@ -109,8 +109,11 @@ static int measure(retrieval *w, const char *protocol, const mcs_retrieval_opts 
 {
     mcs_error e = { 0 };
     mcs_retrieval_result out;
-    const mcs_retrieval_pairs p = { w->emb.image, w->emb.text, w->emb.count, w->emb.width,
-                                    w->pairs.grouped && w->o->groups ? w->group : NULL };
+    const mcs_retrieval_pairs p = { .image = w->emb.image,
+                                    .text = w->emb.text,
+                                    .count = w->emb.count,
+                                    .width = w->emb.width,
+                                    .group = w->pairs.grouped && w->o->groups ? w->group : NULL };
     if (mcs_retrieval(&p, r, mcs_ctx_pool(w->ctx), &out, &e) != MCS_OK)
         return e.status == MCS_EINVAL ? cli_error(w->t, CLI_NOTHING, "%s", e.message)
                                       : cli_die(w->t, &e, false);
