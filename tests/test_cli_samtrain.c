@@ -72,8 +72,9 @@ static int read_data(const st_opts *o, int count, st_data *d)
     snprintf(a, sizeof a, "%s/a", folder);
     snprintf(b, sizeof b, "%s/b", folder);
     const cli_list masks = { .items = folders, .count = count };
+    const cli_list pictures = { .items = (char *[]){ images }, .count = 1 };
     *d = (st_data){ 0 };
-    return st_data_read(&t, o, images, &masks, d);
+    return st_data_read(&t, o, &pictures, &masks, d);
 }
 
 static void check_sample(const st_data *d, int64_t i, int64_t area, double x0, double y0, double x1,

@@ -82,43 +82,10 @@ exists "the best is kept" logs/e/checkpoints/epoch_1.safetensors
 # ---- Killed at any moment and resumed: the same bytes
 long="--train-data a.csv --val-data a.csv $scratch --batch-size 4 --epochs 12 --captions-per-image 2
     --micro-batch 3 --save-every-steps 1 --aug light --learn-temperature --resume latest --quiet"
-check "never killed" 0 "$F" $long --name whole
-kills=0 rounds=0
-while [ $kills -lt "${KILLS:-12}" ] && [ $rounds -lt 400 ]; do
-    rounds=$((rounds + 1))
-    "$F" $long --name killed >/dev/null 2>&1 &
-    pid=$!
-    sleep "0.$(printf '%03d' $(($(od -An -N2 -tu2 /dev/urandom) % 350 + 5)))"
-    kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-    wait $pid 2>/dev/null
-    code=$?
-    if [ $code -eq 0 ]; then # finished: begin anew
-        same "killed and resumed" logs/whole/checkpoints/epoch_12.safetensors logs/killed/checkpoints/epoch_12.safetensors
-        rm -r logs/killed
-    elif [ $code -ne 137 ]; then
-        bad "resume after a kill: exit $code"
-        break
-    fi
-done
-check "the last one" 0 "$F" $long --name killed
-for f in epoch_12.safetensors epoch_12.state.safetensors; do
-    same "killed and resumed" logs/whole/checkpoints/$f logs/killed/checkpoints/$f
-done
-same "killed and resumed" logs/whole/metrics.csv logs/killed/metrics.csv
-same "killed and resumed" logs/whole/curves.svg logs/killed/curves.svg
-lines "no line of the log twice" logs/killed/log.jsonl "$(wc -l <logs/whole/log.jsonl)"
-absent "nothing left behind" logs/killed/checkpoints/*.tmp*
+killed "${KILLS:-12}" 350 epoch_12 "$F" $long
 
 # ---- SIGTERM saves
-"$F" $long --name stopped --epochs 4000 >/dev/null 2>&1 &
-pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -e logs/stopped/latest ] || sleep 1; done
-kill -TERM $pid
-wait $pid
-code=$?
-what=SIGTERM
-if [ $code -eq 143 ]; then good; else bad "SIGTERM: exit $code"; fi
-has "SIGTERM" logs/stopped/latest _
+terminated "$F" $long --epochs 4000
 
 # ---- Settings and refusals
 check "an earlier run is not overwritten" 2 $train --name t1

@@ -12,7 +12,8 @@ for i in 1 2 3 4 5 6; do
     [ $i -gt 1 ] && rm -r "p$i"
 done
 mv p1 m
-mkdir two twogt && cp img/1.png img/2.png two && cp gt/1.png gt/2.png twogt
+mkdir two twogt other othergt && cp img/1.png img/2.png two && cp gt/1.png gt/2.png twogt
+cp img/3.png other/1.png && cp gt/3.png othergt/1.png
 cat >small.json <<'END'
 {"image": 64, "vit": {"patch": 8, "dim": 32, "depth": 2, "heads": 2, "mlp_dim": 64, "window": 4,
                       "global_blocks": [1]},
@@ -54,41 +55,10 @@ differ "the seed matters" logs/d/checkpoints/epoch_2.safetensors logs/d5/checkpo
 # ---- Killed at any moment and resumed: the same bytes
 long="-i img --masks gt --masks twogt --prompts auto --val-images two --val-masks twogt $scratch
     --epochs 10 --save-every-steps 1 --resume latest --quiet --samples component --freeze prompt_encoder.not"
-check "never killed" 0 "$F" $long --name whole
-kills=0 rounds=0
-while [ $kills -lt "${KILLS:-8}" ] && [ $rounds -lt 400 ]; do
-    rounds=$((rounds + 1))
-    "$F" $long --name killed >/dev/null 2>&1 &
-    pid=$!
-    sleep "0.$(printf '%03d' $(($(od -An -N2 -tu2 /dev/urandom) % 500 + 5)))"
-    kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-    wait $pid 2>/dev/null
-    code=$?
-    if [ $code -eq 0 ]; then # finished: begin anew
-        same "killed and resumed" logs/whole/checkpoints/epoch_10.safetensors logs/killed/checkpoints/epoch_10.safetensors
-        rm -r logs/killed
-    elif [ $code -ne 137 ]; then
-        bad "resume after a kill: exit $code"
-        break
-    fi
-done
-check "the last one" 0 "$F" $long --name killed
-for f in epoch_10.safetensors epoch_10.state.safetensors; do
-    same "killed and resumed" logs/whole/checkpoints/$f logs/killed/checkpoints/$f
-done
-same "killed and resumed" logs/whole/metrics.csv logs/killed/metrics.csv
-lines "no line of the log twice" logs/killed/log.jsonl "$(wc -l <logs/whole/log.jsonl)"
+killed "${KILLS:-8}" 500 epoch_10 "$F" $long
 
 # ---- SIGTERM saves
-"$F" $long --name stopped --epochs 4000 >/dev/null 2>&1 &
-pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do [ -e logs/stopped/latest ] || sleep 0.5; done
-kill -TERM $pid
-wait $pid
-code=$?
-what=SIGTERM
-if [ $code -eq 143 ]; then good; else bad "SIGTERM: exit $code"; fi
-has "SIGTERM" logs/stopped/latest _
+terminated "$F" $long --epochs 4000
 
 # ---- NaN
 check "NaN" 7 "$F" -i two --masks twogt $scratch --lr 10 --wd 10 --epochs 400 --name nan --quiet
@@ -115,6 +85,17 @@ check "no folder of masks" 1 "$F" -i img --masks nowhere --sam m/sam.safetensors
 says "no such folder"
 check "too small" 1 $train --min-area 100000 --name x
 says "its mask is empty or smaller than --min-area"
+
+# ---- Several folders of pictures, each with its own masks
+check "two folders" 0 "$F" -i two --masks twogt -i other --masks othergt --sam m/sam.safetensors --epochs 1 \
+    --name folders --progress off
+says "3 pictures with 3 masks"
+check "two folders, two of masks each" 0 "$F" -i two --masks twogt --masks twogt -i other --masks othergt \
+    --masks othergt --sam m/sam.safetensors --epochs 1 --name folders2 --progress off
+says "3 pictures with 6 masks"
+check "folders that are not in step" 2 "$F" -i two --masks twogt -i other --masks othergt --masks gt \
+    --sam m/sam.safetensors --name x
+says "2 folders of pictures and 3 of masks"
 
 # ---- Settings and refusals
 check "an earlier run is not overwritten" 2 $train --name d

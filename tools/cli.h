@@ -150,6 +150,7 @@ int cli_die(cli *t, const mcs_error *e, bool model);
 void cli_log(cli *t, const char *level, const char *event, json_t *fields);
 /* A string for JSON: bytes that are not UTF-8 become "\xNN". */
 json_t *cli_json_text(const char *s);
+json_t *cli_json_list(const cli_list *l);   /* an array of them */
 
 /* A context as --threads, --seed, --precision and --mem-limit ask for; it shares one pool with
  * others of this cli.  NULL: said on standard error, exit code in *code. */

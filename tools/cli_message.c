@@ -53,6 +53,14 @@ json_t *cli_json_text(const char *s)
     return text ? text : json_null();
 }
 
+json_t *cli_json_list(const cli_list *l)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < l->count; i++)
+        json_array_append_new(all, cli_json_text(l->items[i]));
+    return all;
+}
+
 static void log_line(cli *t, json_t *event)
 {
     mcs_error e = { 0 };

@@ -27,11 +27,11 @@ static bool holds_run(const cli_run *r)
 int cli_run_open(cli_run *r)
 {
     mcs_error e = { 0 };
-    r->dir = cli_own(r->t, cli_join(r->logs, r->name, ""));
+    r->dir = cli_own(r->t, cli_join(r->o->logs, r->o->name, ""));
     r->checkpoints = r->dir ? cli_own(r->t, cli_join(r->dir, "checkpoints", "")) : NULL;
     if (!r->checkpoints)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
-    if (holds_run(r) && !r->resume && !r->t->force)
+    if (holds_run(r) && !r->o->resume && !r->t->force)
         return cli_error(r->t, CLI_BAD_USAGE,
                          "%s holds an earlier run; --resume latest goes on "
                          "with it, --force begins anew, or choose another "
@@ -85,12 +85,14 @@ static void remove_checkpoint(const cli_run *r, const char *name)
 /* Is the checkpoint that was saved after `epoch` epochs to be kept? */
 static bool keeps(const cli_run *r, int64_t epoch)
 {
-    int64_t done = (int64_t)json_array_size(r->s->history), every = r->save_frequency;
+    int64_t done = (int64_t)json_array_size(r->s->history), every = r->o->save_frequency;
     if (epoch == done || epoch == r->s->best_epoch)
+        return true;
+    if (epoch < done && r->milestone && r->milestone(r->opts, epoch))
         return true;
     if (epoch > done || every < 1 || epoch % every)
         return false;
-    return !r->keep || epoch > (done / every - r->keep) * every;
+    return !r->o->keep || epoch > (done / every - r->o->keep) * every;
 }
 
 /* Removes what is older than asked for, and what killed runs left behind. */
@@ -251,11 +253,11 @@ static int find_latest(cli_run *r, const char **weights)
 
 int cli_run_find(cli_run *r, const char **weights)
 {
-    if (!r->resume)
+    if (!r->o->resume)
         return CLI_CONTINUE;
-    if (strcmp(r->resume, "latest") == 0)
+    if (strcmp(r->o->resume, "latest") == 0)
         return find_latest(r, weights);
-    *weights = r->resume;
+    *weights = r->o->resume;
     return CLI_CONTINUE;
 }
 

@@ -8,25 +8,21 @@
 
 enum { ST_PROMPTS_MAX = 64 }; /* of a picture in a step */
 enum { ST_CONST, ST_COSINE, ST_STEP, ST_POLY }; /* st_opts.scheduler */
-enum { ST_BEST_DSC, ST_BEST_JITTER, ST_BEST_LOSS }; /* st_opts.save_best */
+enum { ST_BEST_DSC, ST_BEST_JITTER, ST_BEST_LOSS }; /* of cli_run_opts.save_best */
 
 typedef struct {
-    const char *images, *val_images;
-    cli_list masks, val_masks;
+    cli_list images, masks, val_images, val_masks;
     bool recursive;
     int on_error, labels, samples, min_area;
-    const char *sam, *scratch, *logs, *name, *resume;
+    const char *sam, *scratch;
     int init, part;
-    cli_list freeze;
     const char *jitter;
     int direction, prompts, target;
     float dice, bce, focal, iou, smooth;
     bool squared;
-    int batch, accum, epochs, warmup, scheduler;
-    float lr, gamma, wd, beta1, beta2, eps, clip_norm;
+    int batch, accum, scheduler;
     uint64_t cache;
-    int save_frequency, save_steps, keep, save_best, val_frequency, log_every, patience;
-    bool save_recent;
+    cli_run_opts run;
 } st_opts;
 
 /* ---- Data (cli_samtrain_data.c) ---- */
@@ -56,9 +52,12 @@ typedef struct {
     char fingerprint[65]; /* SHA-256 of names, sizes and samples */
 } st_data;
 
-/* Looks for the masks of every picture and reads all of both.  Pictures that cannot be used are
- * said and listed, or stop the tool.  CLI_CONTINUE or an exit code. */
-int st_data_read(cli *t, const st_opts *o, const char *images, const cli_list *masks, st_data *d);
+/* Looks for the masks of every picture and reads all of both.  One folder of pictures may have
+ * several of masks; of several folders each has its own, in the same order, or its own k of them.
+ * Pictures that cannot be used are said and listed, or stop the tool.  CLI_CONTINUE or an exit
+ * code. */
+int st_data_read(cli *t, const st_opts *o, const cli_list *images, const cli_list *masks,
+                 st_data *d);
 void st_data_free(st_data *d);
 /* The pixels of a sample as 0 or 1, to free(); NULL: see e. */
 uint8_t *st_data_mask(const st_data *d, const st_picture *p, const st_sample *s, mcs_error *e);
@@ -78,11 +77,9 @@ typedef struct {
     const st_opts *o;
     st_data train, val;
     mcs_sam *model;
-    mcs_params *params; /* of model */
-    mcs_optim *optim;
     mcs_ctx *ctx;
     cli_run_state s;
-    cli_run run;
+    cli_run run; /* with the weights of model and their optimiser */
     json_t *settings, *about, *problems;
     mcs_sam_loss loss;
     mcs_sam_jitter jitter;

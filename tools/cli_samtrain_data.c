@@ -8,47 +8,20 @@
 #include <string.h>
 #include "cam/components.h"
 #include "image/image.h"
+#include "tools/cli_masks.h"
 #include "tools/cli_samtrain.h"
 
-enum { LABELS = 65536, MAP_MAX = 64 }; /* values a mask may have; labels of a map */
+enum { MAP_MAX = 64 }; /* labels of a map */
 enum { AS_AUTO, AS_BINARY, AS_MAP }; /* st_opts.labels */
 
-/* ---- Reading a file of masks ---- */
+/* ---- Pixels of a sample ---- */
 
-typedef struct {
-    int width, height;
-    int range; /* 255 or 65535 */
-    uint16_t *value; /* (height,width) */
-} grid;
-
-/* Grey as stored, 16 bits too; colours as grey. */
-static mcs_status read_grid(const char *path, grid *g, mcs_error *e)
-{
-    mcs_image *im = mcs_image_read(path, e);
-    mcs_image *grey = im && im->channels != 1 ? mcs_image_to_grey(im, e) : NULL;
-    const mcs_image *use = grey ? grey : im && im->channels == 1 ? im : NULL;
-    mcs_status s = use ? MCS_OK : e->status;
-    size_t n = use ? (size_t)use->width * (size_t)use->height : 0;
-    *g = (grid){ 0 };
-    if (use)
-        *g = (grid){ use->width, use->height, use->depth == 16 ? 65535 : 255,
-                     malloc(n * sizeof *g->value + 1) };
-    if (use && !g->value)
-        s = mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path);
-    for (size_t i = 0; s == MCS_OK && i < n; i++)
-        g->value[i] =
-            use->depth == 16 ? ((const uint16_t *)use->data)[i] : ((const uint8_t *)use->data)[i];
-    mcs_image_free(im);
-    mcs_image_free(grey);
-    return s;
-}
-
-static bool in_label(const grid *g, size_t i, int label)
+static bool in_label(const cli_grid *g, size_t i, int label)
 {
     return label < 0 ? g->value[i] > g->range / 2 : g->value[i] == label;
 }
 
-static uint8_t *pixels_of(const grid *g, int label)
+static uint8_t *pixels_of(const cli_grid *g, int label)
 {
     size_t n = (size_t)g->width * (size_t)g->height;
     uint8_t *mask = malloc(n + 1);
@@ -74,9 +47,9 @@ static mcs_status keep_one(uint8_t *mask, int w, int h, int number, mcs_error *e
 
 uint8_t *st_data_mask(const st_data *d, const st_picture *p, const st_sample *s, mcs_error *e)
 {
-    grid g;
+    cli_grid g;
     uint8_t *mask = NULL;
-    mcs_status status = read_grid(d->masks[s->file], &g, e);
+    mcs_status status = cli_grid_read(d->masks[s->file], &g, e);
     if (status == MCS_OK && (g.width != p->width || g.height != p->height))
         status =
             mcs_error_set(e, MCS_EFORMAT, "%s: changed while it was in use", d->masks[s->file]);
@@ -97,8 +70,9 @@ typedef struct {
     cli *t;
     const st_opts *o;
     st_data *d;
-    const cli_list *folders;
-    int64_t sample_room, mask_room, empty;
+    const cli_list *folders; /* of masks */
+    int first, last; /* those of the folder of pictures that is read */
+    int64_t sample_room, mask_room, picture_room, listed;
 } reader;
 
 static mcs_status grow(void **items, int64_t count, int64_t *room, size_t size, mcs_error *e)
@@ -146,7 +120,7 @@ static mcs_component bounds(const uint8_t *mask, int w, int h)
     return b;
 }
 
-static mcs_status add_label(reader *r, const grid *g, st_sample s, mcs_error *e)
+static mcs_status add_label(reader *r, const cli_grid *g, st_sample s, mcs_error *e)
 {
     uint8_t *mask = pixels_of(g, s.label);
     mcs_status status = MCS_OK;
@@ -169,22 +143,9 @@ static mcs_status add_label(reader *r, const grid *g, st_sample s, mcs_error *e)
 }
 
 /* The labels of a file: `list` gets at most MAP_MAX values; -1 stands for "above half". */
-static int labels_of(const grid *g, int as, int list[MAP_MAX])
+static int labels_of(const cli_grid *g, int as, int list[MAP_MAX])
 {
-    int count = 0;
-    uint8_t *seen = calloc(LABELS, 1);
-    if (!seen)
-        return -1;
-    for (size_t i = 0; i < (size_t)g->width * (size_t)g->height; i++)
-        seen[g->value[i]] = 1;
-    for (int v = 1; v < LABELS; v++) {
-        if (!seen[v])
-            continue;
-        if (count < MAP_MAX)
-            list[count] = v;
-        count++;
-    }
-    free(seen);
+    int count = cli_grid_labels(g, list, MAP_MAX);
     if (count > 1 && (as == AS_BINARY || (as == AS_AUTO && count > MAP_MAX / 2))) {
         list[0] = -1;
         return 1;
@@ -195,9 +156,9 @@ static int labels_of(const grid *g, int as, int list[MAP_MAX])
 static mcs_status read_masks(reader *r, const st_picture *p, const char *path, int folder,
                              mcs_error *e)
 {
-    grid g;
+    cli_grid g;
     int list[MAP_MAX];
-    mcs_status s = read_grid(path, &g, e);
+    mcs_status s = cli_grid_read(path, &g, e);
     int count = s == MCS_OK ? labels_of(&g, r->o->labels, list) : 0;
     if (count < 0)
         s = mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path);
@@ -218,23 +179,6 @@ static mcs_status read_masks(reader *r, const st_picture *p, const char *path, i
 }
 
 /* ---- Pictures ---- */
-
-/* NAME.png, the picture's own name, NAME_mask.png (BUSI). */
-static char *find_mask(const char *folder, const cli_input *in)
-{
-    static const char *const endings[] = { ".png", "_mask.png", ".PNG", ".jpg", ".jpeg" };
-    for (int i = 0; i < 5; i++) {
-        char *path = cli_join(folder, in->stem, endings[i]);
-        if (path && cli_exists(path))
-            return path;
-        free(path);
-    }
-    char *path = cli_join(folder, in->rel, "");
-    if (path && cli_exists(path))
-        return path;
-    free(path);
-    return NULL;
-}
 
 static mcs_status one_file(reader *r, const st_picture *p, char *path, int folder, mcs_error *e)
 {
@@ -260,8 +204,8 @@ static mcs_status one_picture(reader *r, const cli_input *in, st_picture *p, mcs
         return e->status;
     *p = (st_picture){ .width = im->width, .height = im->height, .first = r->d->sample_count };
     mcs_image_free(im);
-    for (int i = 0; i < r->folders->count; i++) {
-        char *path = find_mask(r->folders->items[i], in);
+    for (int i = r->first; i < r->last; i++) {
+        char *path = cli_mask_find(r->folders->items[i], in);
         found += path != NULL;
         mcs_status s = path ? one_file(r, p, path, i, e) : MCS_OK;
         if (s != MCS_OK)
@@ -285,6 +229,19 @@ static void note(reader *r, const cli_input *in, const mcs_error *e)
                                                     "error", cli_json_text(e->message)));
 }
 
+/* Room for one more at the end of the list. */
+static st_picture *new_picture(reader *r)
+{
+    mcs_error e = { 0 };
+    void *items = r->d->pictures;
+    mcs_status s = grow(&items, r->d->count, &r->picture_room, sizeof *r->d->pictures, &e);
+    r->d->pictures = items;
+    if (s != MCS_OK)
+        return NULL;
+    r->d->pictures[r->d->count] = (st_picture){ 0 };
+    return &r->d->pictures[r->d->count];
+}
+
 static int read_all(reader *r, const cli_inputs *in)
 {
     st_data *d = r->d;
@@ -293,7 +250,9 @@ static int read_all(reader *r, const cli_inputs *in)
     cli_progress_begin(&bar, r->t, in->count, "pictures");
     for (int64_t i = 0; i < in->count && code == CLI_CONTINUE && !cli_stop(); i++) {
         mcs_error e = { 0 };
-        st_picture *p = &d->pictures[d->count];
+        st_picture *p = new_picture(r);
+        if (!p)
+            return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
         int64_t samples = d->sample_count, masks = d->mask_count;
         mcs_status s = one_picture(r, &in->items[i], p, &e);
         if (s == MCS_OK) {
@@ -337,38 +296,54 @@ static void fingerprint(st_data *d)
     cli_sha256_hex(&h, d->fingerprint);
 }
 
-int st_data_read(cli *t, const st_opts *o, const char *images, const cli_list *masks, st_data *d)
+static int read_folder(reader *r, const char *images)
 {
     mcs_error e = { 0 };
     cli_inputs in = { 0 };
     const cli_list paths = { .items = (char *[]){ (char *)(uintptr_t)images }, .count = 1 };
-    reader r = { .t = t, .o = o, .d = d, .folders = masks };
-    d->problems = json_array();
-    if (cli_inputs_find(&in, &(cli_inputs_query){ .paths = &paths, .recursive = o->recursive },
-                        &e) != MCS_OK)
-        return cli_die(t, &e, false);
-    for (int i = 0; i < masks->count; i++)
-        if (!cli_exists(masks->items[i])) {
-            cli_inputs_free(&in);
-            return cli_error(t, CLI_NOTHING, "%s: no such folder of masks", masks->items[i]);
-        }
-    d->pictures = calloc((size_t)in.count + 1, sizeof *d->pictures);
-    int code = d->pictures && d->problems ? read_all(&r, &in)
-                                          : cli_error(t, CLI_NO_MEMORY, "out of memory");
-    int64_t listed = in.count;
+    const cli_inputs_query query = { .paths = &paths, .recursive = r->o->recursive };
+    for (int i = r->first; i < r->last; i++)
+        if (!cli_exists(r->folders->items[i]))
+            return cli_error(r->t, CLI_NOTHING, "%s: no such folder of masks",
+                             r->folders->items[i]);
+    if (cli_inputs_find(&in, &query, &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
+    int code = read_all(r, &in);
+    r->listed += in.count;
     cli_inputs_free(&in);
+    return code;
+}
+
+int st_data_read(cli *t, const st_opts *o, const cli_list *images, const cli_list *masks,
+                 st_data *d)
+{
+    reader r = { .t = t, .o = o, .d = d, .folders = masks };
+    int each = images->count ? masks->count / images->count : 0, code = CLI_CONTINUE;
+    d->problems = json_array();
+    if (!d->problems)
+        return cli_error(t, CLI_NO_MEMORY, "out of memory");
+    if (!each || masks->count % images->count)
+        return cli_error(t, CLI_BAD_USAGE,
+                         "%d folders of pictures and %d of masks: give --masks for each --images, "
+                         "in the same order",
+                         images->count, masks->count);
+    for (int i = 0; i < images->count && code == CLI_CONTINUE; i++) {
+        r.first = i * each;
+        r.last = r.first + each;
+        code = read_folder(&r, images->items[i]);
+    }
     if (code != CLI_CONTINUE)
         return code;
     if (!d->count)
         return cli_error(t, CLI_NOTHING,
                          "%s: none of %lld pictures has a usable mask; masks have the pictures' "
                          "names (NAME.png or NAME_mask.png), their size, and pixels that are not 0",
-                         images, (long long)listed);
-    if (o->on_error == 1 && d->count < listed)
+                         images->items[0], (long long)r.listed);
+    if (o->on_error == 1 && d->count < r.listed)
         return cli_error(t, CLI_NOTHING,
                          "%s: %lld of %lld pictures cannot be used; mend them, or leave them out "
                          "with --on-error skip",
-                         images, (long long)(listed - d->count), (long long)listed);
+                         images->items[0], (long long)(r.listed - d->count), (long long)r.listed);
     fingerprint(d);
     return CLI_CONTINUE;
 }

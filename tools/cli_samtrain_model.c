@@ -4,19 +4,6 @@
 
 /* ---- From scratch ---- */
 
-typedef struct {
-    const char *part, *key; /* part: "vit", "decoder" or NULL */
-    int *value;
-} size_field;
-
-static bool read_size(const json_t *v, int *out)
-{
-    bool good = json_is_integer(v) && json_integer_value(v) > 0 && json_integer_value(v) < 1 << 24;
-    if (good)
-        *out = (int)json_integer_value(v);
-    return good;
-}
-
 /* "all" or a list of blocks. */
 static bool read_blocks(const json_t *v, const mcs_sam_vit_config *vit, uint64_t *out)
 {
@@ -34,22 +21,9 @@ static bool read_blocks(const json_t *v, const mcs_sam_vit_config *vit, uint64_t
     return json_is_array(v);
 }
 
-static size_t known_keys(const json_t *root, const size_field *fields, size_t n, const char **wrong)
-{
-    size_t known = 0;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *from = fields[i].part ? json_object_get(root, fields[i].part) : root;
-        const json_t *v = json_object_get(from, fields[i].key);
-        known += v != NULL;
-        if (v && !read_size(v, fields[i].value))
-            *wrong = fields[i].key;
-    }
-    return known;
-}
-
 static int take_description(const st_run *r, const json_t *root, mcs_sam_config *c)
 {
-    const size_field fields[] = {
+    const cli_run_size fields[] = {
         { NULL, "image", &c->image },
         { "vit", "patch", &c->vit.patch },
         { "vit", "dim", &c->vit.dim },
@@ -71,7 +45,7 @@ static int take_description(const st_run *r, const json_t *root, mcs_sam_config 
     const json_t *vit = json_object_get(root, "vit"), *decoder = json_object_get(root, "decoder");
     const json_t *blocks = json_object_get(vit, "global_blocks");
     const json_t *minmax = json_object_get(root, "minmax");
-    size_t known = known_keys(root, fields, sizeof fields / sizeof *fields, &wrong);
+    size_t known = cli_run_sizes(root, fields, sizeof fields / sizeof *fields, &wrong);
     known += (blocks != NULL) + (minmax != NULL) + (vit != NULL) + (decoder != NULL);
     c->minmax = json_is_true(minmax) || json_integer_value(minmax) == 1;
     if (!wrong && blocks && !read_blocks(blocks, &c->vit, &c->vit.global_blocks))
@@ -123,21 +97,9 @@ static int build(st_run *r)
 static int freeze(st_run *r)
 {
     mcs_error e = { 0 };
-    int64_t trained = 0;
     if (mcs_sam_train_only(r->model, (mcs_sam_part)r->o->part, &e) != MCS_OK)
         return cli_die(r->t, &e, false);
-    for (int i = 0; i < r->o->freeze.count; i++)
-        if (mcs_params_train(r->params, r->o->freeze.items[i], false) != MCS_OK)
-            return cli_error(r->t, CLI_BAD_USAGE, "--freeze: %s", mcs_params_message(r->params));
-    for (int64_t i = 0; i < mcs_params_count(r->params); i++) {
-        const mcs_tensor *x = mcs_params_at(r->params, i).tensor;
-        trained += x->node ? mcs_numel(x) : 0;
-    }
-    if (!trained)
-        return cli_error(r->t, CLI_BAD_USAGE, "all weights are frozen: nothing to train");
-    cli_detail(r->t, "%lld of %lld weights are trained", (long long)trained,
-               (long long)mcs_params_numel(r->params));
-    return CLI_CONTINUE;
+    return cli_run_freeze(&r->run);
 }
 
 int st_model_make(st_run *r)
@@ -158,15 +120,12 @@ int st_model_make(st_run *r)
         return code;
     if (!r->model)
         return cli_die(r->t, &e, true);
-    r->params = mcs_sam_params(r->model);
+    r->run.model = r->model;
+    r->run.params = mcs_sam_params(r->model);
     code = freeze(r);
+    if (code == CLI_CONTINUE)
+        code = cli_run_adamw(&r->run);
     if (code != CLI_CONTINUE)
         return code;
-    r->optim = mcs_adamw_new(r->params, &(mcs_adamw_opts){ o->beta1, o->beta2, o->eps, o->wd });
-    if (!r->optim)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for the optimiser");
-    r->run.params = r->params;
-    r->run.optim = r->optim;
-    r->run.model = r->model;
     return *resume ? cli_run_load(&r->run, resume) : CLI_CONTINUE;
 }

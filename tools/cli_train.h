@@ -15,23 +15,20 @@ typedef struct {
     const char *val_data;
     cli_pairs_query query;
     int on_error;
-    const char *pretrained, *vocab, *scratch, *logs, *name, *resume;
+    const char *pretrained, *vocab, *scratch;
     int init, image_size, patch_size;
-    int batch, accum, micro, epochs, captions, warmup, scheduler;
-    float lr, gamma, wd, beta1, beta2, eps, clip_norm;
+    int batch, accum, micro, captions, scheduler;
     bool checkpointing;
     int loss;
     bool dhnnce, fixed_weights, learn_temperature;
     float temperature, alpha, hardness1, hardness2, same_kind;
     bool lock_image, lock_text, lock_norms;
     int image_groups, text_layers;
-    cli_list freeze;
     int aug;
-    int save_frequency, save_steps, keep, save_best, val_frequency, log_every, patience;
-    bool save_recent;
+    cli_run_opts run;
 } tr_opts;
 
-enum { TR_BEST_LOSS, TR_BEST_TOP1 }; /* tr_opts.save_best */
+enum { TR_BEST_LOSS, TR_BEST_TOP1 }; /* of cli_run_opts.save_best */
 enum { TR_STEP, TR_COSINE, TR_CONST }; /* tr_opts.scheduler */
 
 typedef struct {
@@ -41,16 +38,13 @@ typedef struct {
     cli_pairs *train; /* one for each --train-data */
     cli_pairs val;
     mcs_biomedclip *model;
-    mcs_params *params; /* of model */
-    mcs_optim *optim;
     mcs_ctx *ctx, *data; /* of the step; of its inputs */
     cli_run_state s;
-    cli_run run; /* the folder of the run; points to what is here */
+    cli_run run; /* the folder of the run; points to what is here; weights, optimiser, signals */
     json_t *about, *problems; /* its data, and what was wrong with them */
     int64_t batch, share; /* pairs of a step; those of them that this rank takes */
     mcs_comm *comm; /* NULL: a single process */
-    int agreed, stop; /* what tr_agree() gave; the signal on which some rank is to stop */
-    bool save_asked; /* SIGUSR1 on some rank */
+    int agreed; /* what tr_agree() gave */
     int64_t *order; /* samples of the epoch begun */
     int64_t order_epoch; /* -1: none */
     bool **seen; /* by table and picture: reported as broken */
@@ -95,7 +89,7 @@ void tr_ranks_close(tr_run *r, int code); /* before the process ends with this c
 int tr_ranks_begin(tr_run *r);
 /* The largest of all ranks' codes: CLI_CONTINUE if nobody failed. */
 int tr_agree(tr_run *r, int code);
-/* The same, between two steps, with the signals that came: sets r->stop and r->save_asked. */
+/* The same, between two steps, with the signals that came: sets r->run.stop and r->run.save_asked. */
 int tr_meet(tr_run *r, int code);
 /* All ranks' items, from rank 0's on: *all to free(). */
 int tr_gather(tr_run *r, const void *mine, size_t item, int64_t count, void **all, int64_t *total);

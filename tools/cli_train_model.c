@@ -7,61 +7,33 @@
 
 /* ---- From scratch ---- */
 
-typedef struct {
-    const char *part, *key; /* part: "vision", "text" or NULL */
-    int *value;
-    bool seen;
-} size_field;
-
-static const json_t *member(const json_t *root, const size_field *f)
-{
-    return json_object_get(f->part ? json_object_get(root, f->part) : root, f->key);
-}
-
-/* The number of keys in the description that are known. */
-static size_t read_sizes(const json_t *root, size_field *fields, size_t n, const char **wrong)
-{
-    size_t known = 0;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *v = member(root, &fields[i]);
-        if (!v)
-            continue;
-        known++;
-        if (json_is_integer(v) && json_integer_value(v) > 0 && json_integer_value(v) < 1 << 24)
-            *fields[i].value = (int)json_integer_value(v);
-        else
-            *wrong = fields[i].key;
-    }
-    return known;
-}
-
 static int describe(tr_run *r, mcs_biomedclip_config *c, double *scale)
 {
     mcs_error e = { 0 };
     const char *path = r->o->scratch, *wrong = NULL;
-    size_field fields[] = {
-        { "vision", "image", &c->vision.image, 0 },
-        { "vision", "patch", &c->vision.patch, 0 },
-        { "vision", "dim", &c->vision.dim, 0 },
-        { "vision", "depth", &c->vision.depth, 0 },
-        { "vision", "heads", &c->vision.heads, 0 },
-        { "vision", "mlp_dim", &c->vision.mlp_dim, 0 },
-        { "text", "vocab", &c->text.vocab, 0 },
-        { "text", "positions", &c->text.positions, 0 },
-        { "text", "types", &c->text.types, 0 },
-        { "text", "dim", &c->text.dim, 0 },
-        { "text", "depth", &c->text.depth, 0 },
-        { "text", "heads", &c->text.heads, 0 },
-        { "text", "mlp_dim", &c->text.mlp_dim, 0 },
-        { NULL, "text_hidden", &c->text_hidden, 0 },
-        { NULL, "embed", &c->embed, 0 },
-        { NULL, "context", &c->context, 0 },
+    const cli_run_size fields[] = {
+        { "vision", "image", &c->vision.image },
+        { "vision", "patch", &c->vision.patch },
+        { "vision", "dim", &c->vision.dim },
+        { "vision", "depth", &c->vision.depth },
+        { "vision", "heads", &c->vision.heads },
+        { "vision", "mlp_dim", &c->vision.mlp_dim },
+        { "text", "vocab", &c->text.vocab },
+        { "text", "positions", &c->text.positions },
+        { "text", "types", &c->text.types },
+        { "text", "dim", &c->text.dim },
+        { "text", "depth", &c->text.depth },
+        { "text", "heads", &c->text.heads },
+        { "text", "mlp_dim", &c->text.mlp_dim },
+        { NULL, "text_hidden", &c->text_hidden },
+        { NULL, "embed", &c->embed },
+        { NULL, "context", &c->context },
     };
     json_t *root = cli_read_json(path, &e);
     if (!root)
         return cli_error(r->t, CLI_BAD_USAGE, "--from-scratch: %s", e.message);
     const json_t *logit = json_object_get(root, "logit_scale");
-    size_t known = read_sizes(root, fields, sizeof fields / sizeof *fields, &wrong);
+    size_t known = cli_run_sizes(root, fields, sizeof fields / sizeof *fields, &wrong);
     size_t given = json_object_size(root) + json_object_size(json_object_get(root, "vision")) +
                    json_object_size(json_object_get(root, "text"));
     given -= (json_object_get(root, "vision") != NULL) + (json_object_get(root, "text") != NULL) +
@@ -180,19 +152,7 @@ static int freeze(tr_run *r)
                                  .scale = !o->learn_temperature };
     if (mcs_clip_train_lock(r->model, &lock, &e) != MCS_OK)
         return cli_die(r->t, &e, false);
-    for (int i = 0; i < o->freeze.count; i++)
-        if (mcs_params_train(r->params, o->freeze.items[i], false) != MCS_OK)
-            return cli_error(r->t, CLI_BAD_USAGE, "--freeze: %s", mcs_params_message(r->params));
-    int64_t trained = 0;
-    for (int64_t i = 0; i < mcs_params_count(r->params); i++) {
-        const mcs_tensor *x = mcs_params_at(r->params, i).tensor;
-        trained += x->node ? mcs_numel(x) : 0;
-    }
-    if (!trained)
-        return cli_error(r->t, CLI_BAD_USAGE, "all weights are frozen: nothing to train");
-    cli_detail(r->t, "%lld of %lld weights are trained", (long long)trained,
-               (long long)mcs_params_numel(r->params));
-    return CLI_CONTINUE;
+    return cli_run_freeze(&r->run);
 }
 
 int tr_model_make(tr_run *r)
@@ -220,16 +180,13 @@ int tr_model_make(tr_run *r)
                          "no vocabulary: put vocab.txt beside the checkpoint, "
                          "or give --vocab FILE");
     code = *resume ? CLI_CONTINUE : resize(r);
-    r->params = mcs_biomedclip_params(r->model);
+    r->run.model = r->model;
+    r->run.params = mcs_biomedclip_params(r->model);
     if (code == CLI_CONTINUE)
         code = freeze(r);
+    if (code == CLI_CONTINUE)
+        code = cli_run_adamw(&r->run);
     if (code != CLI_CONTINUE)
         return code;
-    r->optim = mcs_adamw_new(r->params, &(mcs_adamw_opts){ o->beta1, o->beta2, o->eps, o->wd });
-    if (!r->optim)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory for the optimiser");
-    r->run.params = r->params;
-    r->run.optim = r->optim;
-    r->run.model = r->model;
     return *resume ? cli_run_load(&r->run, resume) : CLI_CONTINUE;
 }

@@ -43,8 +43,8 @@ int tr_meet(tr_run *r, int code)
     int v[] = { code, cli_stop(), cli_checkpoint_asked() };
     if (mcs_comm_max(r->comm, v, 3, &e) != MCS_OK)
         return cli_die(r->t, &e, false);
-    r->stop = v[1];
-    r->save_asked = r->save_asked || v[2];
+    r->run.stop = v[1];
+    r->run.save_asked = r->run.save_asked || v[2];
     return r->agreed = v[0];
 }
 
@@ -56,7 +56,7 @@ static char *outlook(const tr_run *r)
         json_array_append_new(data, json_string(r->train[i].fingerprint));
     json_t *j = json_pack("{s:s, s:o, s:O, s:I, s:i, s:O}", "version", MCS_VERSION, "data", data,
                           "settings", r->settings, "step", (json_int_t)r->s.step, "epochs",
-                          r->o->epochs, "history", r->s.history);
+                          r->o->run.epochs, "history", r->s.history);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(j);
     return text;
@@ -80,7 +80,7 @@ int tr_ranks_begin(tr_run *r)
     if (code != CLI_CONTINUE)
         return code;
     cli_info(r->t, "%d ranks, %lld pairs a step", mcs_comm_size(r->comm), (long long)r->batch);
-    return mcs_params_broadcast(r->params, r->comm, &e) == MCS_OK ? CLI_CONTINUE
+    return mcs_params_broadcast(r->run.params, r->comm, &e) == MCS_OK ? CLI_CONTINUE
                                                                   : cli_die(r->t, &e, false);
 }
 

@@ -64,8 +64,7 @@ static const cli_option options[] = {
       "but for the last N layers", NULL, CLI_RESULT },
     { CLI_FLAG, "lock-text-freeze-layer-norm", 0, AT(lock_norms), NULL, 0, 0,
       "freeze its LayerNorms, too", NULL, CLI_RESULT },
-    { CLI_LIST, "freeze", 0, AT(freeze), "PREFIX", 0, 0, "freeze weights whose names begin so",
-      NULL, CLI_RESULT },
+    CLI_RUN_FREEZE(tr_opts, "freeze weights whose names begin so"),
 
     { .kind = CLI_SECTION, .help = "Loss" },
     { CLI_CHOICE, "loss", 0, AT(loss), "dhn-nce|hn-nce|dcl|infonce|dhn-nce-official", 0, 0,
@@ -95,41 +94,15 @@ static const cli_option options[] = {
       CLI_AUTO | CLI_RESULT },
     { CLI_FLAG, "grad-checkpointing", 0, AT(checkpointing), NULL, 0, 0,
       "accepted for open_clip's sake; --micro-batch bounds the memory", NULL, 0 },
-    { CLI_INT, "epochs", 0, AT(epochs), "N", 1, 1e6, "rounds of the data", NULL, 0 },
-    { CLI_FLOAT, "lr", 0, AT(lr), "X", 0, 10, "learning rate", NULL, CLI_RESULT },
-    { CLI_FLOAT, "wd", 0, AT(wd), "X", 0, 10, "weight decay (not of biases, norms and logit_scale)",
-      NULL, CLI_RESULT },
-    { CLI_INT, "warmup", 0, AT(warmup), "STEPS", 0, 1e9, "steps of linear warm-up", NULL,
-      CLI_RESULT },
+    CLI_RUN_LENGTH(tr_opts),
     { CLI_CHOICE, "lr-scheduler", 0, AT(scheduler), "step|cosine|const", 0, 0,
       "step: times --lr-gamma each epoch; cosine: to 0 at the end", NULL, CLI_RESULT },
-    { CLI_FLOAT, "lr-gamma", 0, AT(gamma), "X", 0, 1, "factor of the step scheduler", NULL,
+    { CLI_FLOAT, "lr-gamma", 0, AT(run.gamma), "X", 0, 1, "factor of the step scheduler", NULL,
       CLI_RESULT },
-    { CLI_FLOAT, "beta1", 0, AT(beta1), "X", 0, 0.9999, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "beta2", 0, AT(beta2), "X", 0, 0.999999, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "eps", 0, AT(eps), "X", 0, 1, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "grad-clip-norm", 0, AT(clip_norm), "X", 0, 1e9,
-      "largest norm of the gradient; 0: any", NULL, CLI_RESULT },
+    CLI_RUN_ADAMW(tr_opts),
 
     { .kind = CLI_SECTION, .help = "Output" },
-    { CLI_TEXT, "logs", 0, AT(logs), "DIR", 0, 0, "folder of runs", NULL, 0 },
-    { CLI_TEXT, "name", 0, AT(name), "NAME", 0, 0, "folder of this run in it", NULL, 0 },
-    { CLI_TEXT, "resume", 0, AT(resume), "latest|FILE", 0, 0,
-      "go on from the run's newest checkpoint, or from a file", NULL, 0 },
-    { CLI_INT, "save-frequency", 0, AT(save_frequency), "N", 0, 1e6, "checkpoint each N epochs",
-      NULL, 0 },
-    { CLI_INT, "save-every-steps", 0, AT(save_steps), "N", 0, 1e9,
-      "and each N steps; the next one replaces it", NULL, 0 },
-    { CLI_FLAG, "save-most-recent", 0, AT(save_recent), NULL, 0, 0,
-      "and after each epoch; the next one replaces it", NULL, 0 },
-    { CLI_INT, "keep", 0, AT(keep), "N", 0, 1e6, "newest checkpoints kept; 0: all", NULL, 0 },
-    { CLI_CHOICE, "save-best", 0, AT(save_best), "val-loss|top1", 0, 0,
-      "what the best epoch is, which is kept as well", NULL, 0 },
-    { CLI_INT, "val-frequency", 0, AT(val_frequency), "N", 0, 1e6, "validate each N epochs", NULL,
-      0 },
-    { CLI_INT, "log-every-n-steps", 0, AT(log_every), "N", 1, 1e9, "line in log.jsonl", NULL, 0 },
-    { CLI_INT, "patience", 0, AT(patience), "N", 0, 1e6,
-      "stop after N validations without a better one; 0: never", NULL, 0 },
+    CLI_RUN_OUTPUT(tr_opts, "val-loss|top1"),
     { .kind = CLI_END },
 };
 #undef AT
@@ -148,7 +121,8 @@ static const cli_program program = {
 
 static int check_options(cli *t, tr_opts *o, int ranks)
 {
-    if (!o->train_data.count || (!o->pretrained && !o->scratch && !o->resume))
+    const char *resume = o->run.resume ? o->run.resume : "";
+    if (!o->train_data.count || (!o->pretrained && !o->scratch && !*resume))
         return cli_error(t, CLI_BAD_USAGE,
                          "give --train-data FILE.csv and --pretrained FILE (or "
                          "--from-scratch FILE.json)");
@@ -164,13 +138,11 @@ static int check_options(cli *t, tr_opts *o, int ranks)
         return cli_error(t, CLI_BAD_USAGE, "--lock-image-unlocked-groups needs --lock-image");
     if (o->text_layers && !o->lock_text)
         return cli_error(t, CLI_BAD_USAGE, "--lock-text-unlocked-layers needs --lock-text");
-    if (!*o->name || strchr(o->name, '/') || o->name[0] == '.')
-        return cli_error(t, CLI_BAD_USAGE, "--name: '%s' is not the name of a folder", o->name);
-    if (strcmp(o->resume ? o->resume : "", "latest") == 0 && !o->pretrained && !o->scratch)
+    if (strcmp(resume, "latest") == 0 && !o->pretrained && !o->scratch)
         return cli_error(t, CLI_BAD_USAGE,
                          "--resume latest needs --pretrained or --from-scratch, "
                          "for the case that there is no checkpoint yet");
-    return CLI_CONTINUE;
+    return cli_run_check_options(t, &o->run);
 }
 
 static void clean_up(tr_run *r)
@@ -184,7 +156,7 @@ static void clean_up(tr_run *r)
     free(r->train);
     free(r->seen);
     cli_pairs_free(&r->val);
-    mcs_optim_free(r->optim);
+    mcs_optim_free(r->run.optim);
     mcs_biomedclip_free(r->model);
     mcs_ctx_free(r->ctx);
     mcs_ctx_free(r->data);
@@ -208,7 +180,7 @@ static void set_settings(tr_run *r)
         json_object_set_new(r->settings, "batch-size",
                             json_integer((json_int_t)r->o->batch * mcs_comm_size(r->comm)));
     if (r->o->scheduler == TR_COSINE)
-        json_object_set_new(r->settings, "epochs", json_integer(r->o->epochs));
+        json_object_set_new(r->settings, "epochs", json_integer(r->o->run.epochs));
 }
 
 int main(int argc, char **argv)
@@ -216,34 +188,32 @@ int main(int argc, char **argv)
     cli t = { 0 };
     tr_opts o = { /* MedCLIP-SAM's where the paper states them, else open_clip's */
                   .query = { .image_key = "filename", .caption_key = "caption" },
-                  .logs = "logs",
-                  .name = "run",
                   .batch = 64,
                   .accum = 1,
-                  .epochs = 10,
                   .captions = 1,
-                  .lr = 1e-6f,
-                  .gamma = 0.5f,
-                  .wd = 0.1f,
-                  .beta1 = 0.9f,
-                  .beta2 = 0.98f,
-                  .eps = 1e-6f,
-                  .clip_norm = 1,
                   .temperature = 0.6f,
                   .hardness1 = 0.15f,
                   .hardness2 = 0.15f,
-                  .save_frequency = 1,
-                  .keep = 3,
-                  .val_frequency = 1,
-                  .log_every = 10
+                  .run = { .logs = "logs",
+                           .name = "run",
+                           .epochs = 10,
+                           .lr = 1e-6f,
+                           .gamma = 0.5f,
+                           .wd = 0.1f,
+                           .beta1 = 0.9f,
+                           .beta2 = 0.98f,
+                           .eps = 1e-6f,
+                           .clip_norm = 1,
+                           .save_frequency = 1,
+                           .keep = 3,
+                           .val_frequency = 1,
+                           .log_every = 10 }
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE) {
-        tr_run r = { .t = &t,
-                     .o = &o,
-                     .program = &program,
-                     .order_epoch = -1,
-                     .run = { .log_fd = -1, .lock = { .fd = -1 } } };
+        tr_run r = {
+            .t = &t, .o = &o, .program = &program, .order_epoch = -1, .run = CLI_RUN_CLOSED
+        };
         code = tr_ranks_open(&r);
         if (code == CLI_CONTINUE)
             code = check_options(&t, &o, mcs_comm_size(r.comm));

@@ -8,12 +8,14 @@
 #define AT(field) offsetof(st_opts, field)
 static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Data" },
-    { CLI_TEXT, "images", 'i', AT(images), "DIR", 0, 0, "folder of pictures", NULL, 0 },
+    { CLI_LIST, "images", 'i', AT(images), "DIR", 0, 0,
+      "folder of pictures; several: each with its own --masks, in the same order", NULL, 0 },
     { CLI_LIST, "masks", 0, AT(masks), "DIR", 0, 0,
-      "folder of masks with the pictures' names (NAME.png, NAME_mask.png); several: a picture has "
-      "those of all of them",
+      "folder of masks with the pictures' names (NAME.png, NAME_mask.png); several for one folder "
+      "of "
+      "pictures: a picture has those of all of them",
       NULL, 0 },
-    { CLI_TEXT, "val-images", 0, AT(val_images), "DIR", 0, 0, "the same for validation", NULL, 0 },
+    { CLI_LIST, "val-images", 0, AT(val_images), "DIR", 0, 0, "the same for validation", NULL, 0 },
     { CLI_LIST, "val-masks", 0, AT(val_masks), "DIR", 0, 0, "the same for validation", NULL, 0 },
     { CLI_FLAG, "recursive", 'r', AT(recursive), NULL, 0, 0, "folders below, too", NULL, 0 },
     { CLI_CHOICE, "labels", 0, AT(labels), "auto|binary|map", 0, 0,
@@ -40,9 +42,8 @@ static const cli_option options[] = {
       "initial values of a new model: PyTorch's, or Xavier's for linear layers", NULL, 0 },
     { CLI_CHOICE, "train", 0, AT(part), "decoder|all", 0, 0,
       "the mask decoder, or prompt and image encoder, too", NULL, CLI_RESULT },
-    { CLI_LIST, "freeze", 0, AT(freeze), "PREFIX", 0, 0,
-      "freeze weights whose names begin so; MedSAM: --train all --freeze prompt_encoder.", NULL,
-      CLI_RESULT },
+    CLI_RUN_FREEZE(st_opts, "freeze weights whose names begin so; MedSAM: --train all --freeze "
+                            "prompt_encoder."),
 
     { .kind = CLI_SECTION, .help = "Prompts and loss" },
     { CLI_TEXT, "box-jitter", 0, AT(jitter), "X|X%", 0, 0,
@@ -72,44 +73,18 @@ static const cli_option options[] = {
     { CLI_INT, "batch-size", 'b', AT(batch), "N", 1, 1e6, "pictures of a step", NULL, CLI_RESULT },
     { CLI_INT, "accum-freq", 0, AT(accum), "N", 1, 1e5, "so many batches make one step", NULL,
       CLI_RESULT },
-    { CLI_INT, "epochs", 0, AT(epochs), "N", 1, 1e6, "rounds of the pictures", NULL, 0 },
-    { CLI_FLOAT, "lr", 0, AT(lr), "X", 0, 10, "learning rate", NULL, CLI_RESULT },
-    { CLI_FLOAT, "wd", 0, AT(wd), "X", 0, 10, "weight decay (not of biases and norms)", NULL,
-      CLI_RESULT },
-    { CLI_INT, "warmup", 0, AT(warmup), "STEPS", 0, 1e9, "steps of linear warm-up", NULL,
-      CLI_RESULT },
+    CLI_RUN_LENGTH(st_opts),
     { CLI_CHOICE, "lr-scheduler", 0, AT(scheduler), "const|cosine|step|poly", 0, 0,
       "cosine: to 0 at the end; step: times --lr-gamma each epoch; poly: (1 - t)^--lr-gamma", NULL,
       CLI_RESULT },
-    { CLI_FLOAT, "lr-gamma", 0, AT(gamma), "X", 0, 10, "of the step and poly schedulers", NULL,
+    { CLI_FLOAT, "lr-gamma", 0, AT(run.gamma), "X", 0, 10, "of the step and poly schedulers", NULL,
       CLI_RESULT },
-    { CLI_FLOAT, "beta1", 0, AT(beta1), "X", 0, 0.9999, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "beta2", 0, AT(beta2), "X", 0, 0.999999, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "eps", 0, AT(eps), "X", 0, 1, "AdamW", NULL, CLI_RESULT },
-    { CLI_FLOAT, "grad-clip-norm", 0, AT(clip_norm), "X", 0, 1e9,
-      "largest norm of the gradient; 0: any", NULL, CLI_RESULT },
+    CLI_RUN_ADAMW(st_opts),
     { CLI_BYTES, "cache", 0, AT(cache), "BYTES", 0, 0,
       "memory for embeddings of a frozen encoder, and for masks", NULL, 0 },
 
     { .kind = CLI_SECTION, .help = "Output" },
-    { CLI_TEXT, "logs", 0, AT(logs), "DIR", 0, 0, "folder of runs", NULL, 0 },
-    { CLI_TEXT, "name", 0, AT(name), "NAME", 0, 0, "folder of this run in it", NULL, 0 },
-    { CLI_TEXT, "resume", 0, AT(resume), "latest|FILE", 0, 0,
-      "go on from the run's newest checkpoint, or from a file", NULL, 0 },
-    { CLI_INT, "save-frequency", 0, AT(save_frequency), "N", 0, 1e6, "checkpoint each N epochs",
-      NULL, 0 },
-    { CLI_INT, "save-every-steps", 0, AT(save_steps), "N", 0, 1e9,
-      "and each N steps; the next one replaces it", NULL, 0 },
-    { CLI_FLAG, "save-most-recent", 0, AT(save_recent), NULL, 0, 0,
-      "and after each epoch; the next one replaces it", NULL, 0 },
-    { CLI_INT, "keep", 0, AT(keep), "N", 0, 1e6, "newest checkpoints kept; 0: all", NULL, 0 },
-    { CLI_CHOICE, "save-best", 0, AT(save_best), "dsc|dsc-jitter|val-loss", 0, 0,
-      "what the best epoch is, which is kept as well", NULL, 0 },
-    { CLI_INT, "val-frequency", 0, AT(val_frequency), "N", 0, 1e6, "validate each N epochs", NULL,
-      0 },
-    { CLI_INT, "log-every-n-steps", 0, AT(log_every), "N", 1, 1e9, "line in log.jsonl", NULL, 0 },
-    { CLI_INT, "patience", 0, AT(patience), "N", 0, 1e6,
-      "stop after N validations without a better one; 0: never", NULL, 0 },
+    CLI_RUN_OUTPUT(st_opts, "dsc|dsc-jitter|val-loss"),
     { .kind = CLI_END },
 };
 #undef AT
@@ -129,7 +104,8 @@ static const cli_program program = {
 
 static int check_options(cli *t, const st_opts *o, st_run *r)
 {
-    if (!o->images || !o->masks.count || (!o->sam && !o->scratch && !o->resume))
+    const char *resume = o->run.resume;
+    if (!o->images.count || !o->masks.count || (!o->sam && !o->scratch && !resume))
         return cli_error(t, CLI_BAD_USAGE,
                          "give --images DIR, --masks DIR and --sam FILE (or --from-scratch "
                          "FILE.json)");
@@ -138,7 +114,7 @@ static int check_options(cli *t, const st_opts *o, st_run *r)
     if (o->scratch && o->part == MCS_SAM_TRAIN_DECODER)
         return cli_error(t, CLI_BAD_USAGE,
                          "--from-scratch needs --train all: a new encoder knows nothing");
-    if (!o->val_images != !o->val_masks.count)
+    if (!o->val_images.count != !o->val_masks.count)
         return cli_error(t, CLI_BAD_USAGE, "--val-images and --val-masks belong together");
     if ((int64_t)o->batch * o->accum > 1 << 24)
         return cli_error(t, CLI_BAD_USAGE, "--batch-size times --accum-freq is too large");
@@ -148,18 +124,16 @@ static int check_options(cli *t, const st_opts *o, st_run *r)
             "--box-jitter: '%s' is neither a number of pixels (20) nor per cent (10%%)", o->jitter);
     if (!(o->dice + o->bce + o->focal + o->iou > 0))
         return cli_error(t, CLI_BAD_USAGE, "all weights of the loss are 0");
-    if (!*o->name || strchr(o->name, '/') || o->name[0] == '.')
-        return cli_error(t, CLI_BAD_USAGE, "--name: '%s' is not the name of a folder", o->name);
-    if (o->resume && strcmp(o->resume, "latest") == 0 && !o->sam && !o->scratch)
+    if (resume && strcmp(resume, "latest") == 0 && !o->sam && !o->scratch)
         return cli_error(t, CLI_BAD_USAGE,
                          "--resume latest needs --sam or --from-scratch, for the case that there "
                          "is no checkpoint yet");
-    return CLI_CONTINUE;
+    return cli_run_check_options(t, &o->run);
 }
 
 static void clean_up(st_run *r)
 {
-    mcs_optim_free(r->optim);
+    mcs_optim_free(r->run.optim);
     mcs_sam_free(r->model);
     mcs_ctx_free(r->ctx);
     st_cache_free(&r->embeddings);
@@ -182,7 +156,7 @@ static int work(cli *t, const st_opts *o)
                  .program = &program,
                  .order_epoch = -1,
                  .loss = { o->dice, o->bce, o->focal, o->iou, o->squared, o->smooth },
-                 .run = { .log_fd = -1, .lock = { .fd = -1 } } };
+                 .run = CLI_RUN_CLOSED };
     int code = check_options(t, o, &r);
     if (code != CLI_CONTINUE)
         return code;
@@ -190,7 +164,7 @@ static int work(cli *t, const st_opts *o)
     if (r.settings)
         json_object_set_new(r.settings, "seed", json_integer(t->seed));
     if (r.settings && (o->scheduler == ST_COSINE || o->scheduler == ST_POLY))
-        json_object_set_new(r.settings, "epochs", json_integer(o->epochs));
+        json_object_set_new(r.settings, "epochs", json_integer(o->run.epochs));
     cli_signals();
     code = st_run_all(&r);
     clean_up(&r);
@@ -202,8 +176,6 @@ int main(int argc, char **argv)
     const mcs_sam_loss loss = mcs_sam_loss_defaults();
     cli t = { 0 };
     st_opts o = { /* MedSAM's where its training script states them */
-                  .logs = "logs",
-                  .name = "run",
                   .min_area = 1,
                   .jitter = "20",
                   .prompts = 1,
@@ -215,18 +187,20 @@ int main(int argc, char **argv)
                   .smooth = loss.smooth,
                   .batch = 2,
                   .accum = 1,
-                  .epochs = 100,
-                  .lr = 1e-4f,
-                  .wd = 0.01f,
-                  .gamma = 0.9f,
-                  .beta1 = 0.9f,
-                  .beta2 = 0.999f,
-                  .eps = 1e-8f,
                   .cache = UINT64_C(1) << 30,
-                  .save_frequency = 1,
-                  .keep = 3,
-                  .val_frequency = 1,
-                  .log_every = 10
+                  .run = { .logs = "logs",
+                           .name = "run",
+                           .epochs = 100,
+                           .lr = 1e-4f,
+                           .wd = 0.01f,
+                           .gamma = 0.9f,
+                           .beta1 = 0.9f,
+                           .beta2 = 0.999f,
+                           .eps = 1e-8f,
+                           .save_frequency = 1,
+                           .keep = 3,
+                           .val_frequency = 1,
+                           .log_every = 10 }
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE)
