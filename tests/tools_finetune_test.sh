@@ -44,6 +44,24 @@ same "threads do not matter to figures" r.csv .out
 check "all are rivals" 0 "$E" --data a.csv --clip m/clip.safetensors --no-groups --topk 1,2,3 --recall 12
 prints "batches,text-to-image,3,"
 prints "whole,image-to-text,12,100.00,0.00,100.00,100.00"
+grep -q masked .out && bad "all are rivals: nothing is masked" || good
+# Claims: each picture's own group is another one, but every caption is true of every picture.
+{
+    echo filename,caption,group,facts
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "img/$i.png,picture $i,k:a/$i,k:a/1/2/3/4/5/6/7/8/9/10/11/12"; done
+} >facts.csv
+check "true of each other" 0 "$E" --data facts.csv --clip m/clip.safetensors --batch-size 6
+prints "batches masked,image-to-text,1,100.00,"
+prints "whole masked,text-to-image,1,100.00,"
+grep -q "whole,image-to-text,1,100.00" .out && bad "groups alone tell them apart" || good
+sed 's|/1/2/3/4/5/6/7/8/9/10/11/12$|/x|' facts.csv >none.csv
+"$E" --data none.csv --clip m/clip.safetensors --batch-size 6 >none.out 2>&1
+[ "$(sed -n 's/^batches masked,//p' none.out)" = "$(sed -n 's/^batches,//p' none.out)" ] && good ||
+    bad "without facts in common nothing is masked"
+check "masked in validation" 0 $train --val-data facts.csv --epochs 1 --name facts
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
+    NR == 2 { exit !($at["i2t_top1_masked"] == 1 && $at["t2i_top1_masked"] == 1 && $at["i2t_top1"] < 1) }' \
+    logs/facts/metrics.csv && good || bad "masked in validation: $(cat logs/facts/metrics.csv)"
 check "no such rank" 2 "$E" --data a.csv --clip m/clip.safetensors --topk 0
 check "no data" 2 "$E" --clip m/clip.safetensors
 check "embed reads the checkpoint" 0 "$T/embed" --clip logs/s/checkpoints/epoch_60.safetensors -p x -o e.npy
@@ -131,7 +149,7 @@ check "a full disk" 6 $train --logs /dev/full --name x
 check "locks" 0 $train --lock-image --lock-text --lock-image-unlocked-groups 1 --freeze text.proj --epochs 1 --name lock --lr 1e-2
 check "other patches" 0 "$F" --train-data a.csv --val-data a.csv --pretrained logs/s/checkpoints/epoch_60.safetensors \
     --name patch --batch-size 6 --epochs 1 --lr 1e-4 --temperature 0.1 --force-image-size 64 --force-patch-size 16 --progress off
-top1=$(sed -n '2s/.*,\([0-9.]*\),[^,]*,[^,]*,[^,]*$/\1/p' logs/patch/metrics.csv)
+top1=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } NR == 2 { print $at["i2t_top1"] }' logs/patch/metrics.csv)
 case $top1 in 0.[5-9]* | 1) good ;; *) bad "resized patches know what small ones learnt: top-1 $top1" ;; esac
 check "patches that do not fit" 2 $train --force-patch-size 7 --name x
 says "--force-image-size 96 with patches of 7"

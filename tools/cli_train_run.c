@@ -157,7 +157,8 @@ static void size_batch(tr_run *r)
 }
 
 static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
-                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2",   NULL };
+                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2",
+                                       "i2t_top1_masked", "t2i_top1_masked", NULL };
 static const cli_run_panel panels[] = {
     { "Loss", 1, { { "train_loss", "training" }, { "val_loss", "validation" } } },
     { "Retrieval, top-1 of 50, %",

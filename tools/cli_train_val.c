@@ -61,40 +61,68 @@ static int val_loss(tr_run *r, const cli_embedded *v, double *loss)
     return CLI_CONTINUE;
 }
 
-static int measure(tr_run *r, const cli_embedded *v, json_t *record)
+typedef struct {
+    const cli_pairs *pairs;
+    const int64_t *row;
+} known;
+
+static bool also_true(const void *arg, int64_t caption, int64_t image)
+{
+    const known *k = arg;
+    const cli_pair *items = k->pairs->items;
+    return cli_pairs_true(k->pairs, &items[k->row[caption]], items[k->row[image]].image);
+}
+
+/* Retrieval in batches of 50; masked: captions that are true of another picture are no rivals,
+ * as in the loss. */
+static int rank(tr_run *r, const cli_embedded *v, json_t *record)
 {
     mcs_error e = { 0 };
-    mcs_retrieval_result out;
-    double loss = 0;
+    mcs_retrieval_result out, masked = { .rank_image = 0 };
     int64_t *group = malloc((size_t)v->count * sizeof *group);
+    const known k = { &r->val, v->row };
     const mcs_retrieval_opts o = { .batch = 50, .runs = 1, .k = { 1, 2 }, .ks = 2 };
-    const mcs_retrieval_pairs p = { .image = v->image,
-                                    .text = v->text,
-                                    .count = v->count,
-                                    .width = v->width,
-                                    .group = r->val.grouped ? group : NULL };
+    mcs_retrieval_pairs p = { .image = v->image,
+                              .text = v->text,
+                              .count = v->count,
+                              .width = v->width,
+                              .group = r->val.grouped ? group : NULL };
     if (!group)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < v->count; i++)
         group[i] = r->val.items[v->row[i]].group;
     mcs_status s = mcs_retrieval(&p, &o, mcs_ctx_pool(r->ctx), &out, &e);
+    p.also = also_true;
+    p.arg = &k;
+    if (s == MCS_OK && r->val.grouped)
+        s = mcs_retrieval(&p, &o, mcs_ctx_pool(r->ctx), &masked, &e);
     free(group);
     if (s != MCS_OK)
         return s == MCS_EINVAL ? cli_error(r->t, CLI_NOTHING, "validation: %s", e.message)
                                : cli_die(r->t, &e, false);
-    int code = val_loss(r, v, &loss);
-    if (code != CLI_CONTINUE)
-        return code;
-    if (!isfinite(loss))
-        return cli_error(r->t, CLI_NOT_FINITE, "the validation loss is %g", loss);
-    if (json_object_update_new(
-            record,
-            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "val_loss", loss, "top1",
-                      (out.image_to_text[0].mean + out.text_to_image[0].mean) / 2, "i2t_top1",
-                      out.image_to_text[0].mean, "i2t_top2", out.image_to_text[1].mean, "t2i_top1",
-                      out.text_to_image[0].mean, "t2i_top2", out.text_to_image[1].mean)))
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
-    return CLI_CONTINUE;
+    const mcs_retrieval_score *i2t = out.image_to_text, *t2i = out.text_to_image;
+    json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f}", "top1", (i2t[0].mean + t2i[0].mean) / 2,
+                             "i2t_top1", i2t[0].mean, "i2t_top2", i2t[1].mean, "t2i_top1",
+                             t2i[0].mean, "t2i_top2", t2i[1].mean);
+    if (r->val.grouped && more)
+        json_object_update_new(more, json_pack("{s:f, s:f}", "i2t_top1_masked",
+                                               masked.image_to_text[0].mean, "t2i_top1_masked",
+                                               masked.text_to_image[0].mean));
+    return json_object_update_new(record, more) ? cli_error(r->t, CLI_NO_MEMORY, "out of memory")
+                                                : CLI_CONTINUE;
+}
+
+static int measure(tr_run *r, const cli_embedded *v, json_t *record)
+{
+    double loss = 0;
+    int code = rank(r, v, record);
+    if (code == CLI_CONTINUE)
+        code = val_loss(r, v, &loss);
+    if (code == CLI_CONTINUE && !isfinite(loss))
+        code = cli_error(r->t, CLI_NOT_FINITE, "the validation loss is %g", loss);
+    if (code == CLI_CONTINUE && json_object_set_new(record, "val_loss", json_real(loss)))
+        code = cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    return code;
 }
 
 int tr_validate(tr_run *r, json_t *record)

@@ -65,8 +65,14 @@ static const cli_program program = {
     .summary = "accuracy of finding captions by pictures and pictures by captions",
     .usage = "--data FILE.csv --clip FILE [-o FILE.json]",
     .options = options,
-    .notes = "Prints a CSV: protocol, direction, k, mean, standard deviation over the runs and the "
-             "95 %\ninterval when pairs are drawn anew, all in per cent.\n",
+    .notes =
+        "Prints a CSV: protocol, direction, k, mean, standard deviation over the runs and the "
+        "95 %\ninterval when pairs are drawn anew, all in per cent.\n"
+        "batches: rivals are the others of the batch; whole: all others.  Masked, if the table "
+        "has\na column of groups: a caption that is true of another picture is no wrong answer "
+        "to it.\nIt is true if it is one of the picture's own, of the group of one of them, or if "
+        "what its\ngroup claims (\"xray:heart/large+no nodule\") is among the picture's facts "
+        "(column 'facts').\n",
 };
 
 typedef struct {
@@ -105,7 +111,14 @@ static int add(retrieval *w, const char *protocol, const char *way, int k,
     return json_array_append_new(json_object_get(w->report, "scores"), j);
 }
 
-static int measure(retrieval *w, const char *protocol, const mcs_retrieval_opts *r)
+static bool also_true(const void *arg, int64_t caption, int64_t image)
+{
+    const retrieval *w = arg;
+    const cli_pair *items = w->pairs.items;
+    return cli_pairs_true(&w->pairs, &items[w->emb.row[caption]], items[w->emb.row[image]].image);
+}
+
+static int measure(retrieval *w, const char *protocol, bool masked, const mcs_retrieval_opts *r)
 {
     mcs_error e = { 0 };
     mcs_retrieval_result out;
@@ -113,7 +126,9 @@ static int measure(retrieval *w, const char *protocol, const mcs_retrieval_opts 
                                     .text = w->emb.text,
                                     .count = w->emb.count,
                                     .width = w->emb.width,
-                                    .group = w->pairs.grouped && w->o->groups ? w->group : NULL };
+                                    .group = w->pairs.grouped && w->o->groups ? w->group : NULL,
+                                    .also = masked ? also_true : NULL,
+                                    .arg = w };
     if (mcs_retrieval(&p, r, mcs_ctx_pool(w->ctx), &out, &e) != MCS_OK)
         return e.status == MCS_EINVAL ? cli_error(w->t, CLI_NOTHING, "%s", e.message)
                                       : cli_die(w->t, &e, false);
@@ -123,7 +138,7 @@ static int measure(retrieval *w, const char *protocol, const mcs_retrieval_opts 
     for (int i = 0; i < r->ks; i++)
         if (add(w, protocol, "text-to-image", r->k[i], &out.text_to_image[i]))
             return cli_error(w->t, CLI_NO_MEMORY, "out of memory");
-    if (!r->batch)
+    if (!r->batch && !masked)
         json_object_update_new(w->report,
                                json_pack("{s:f, s:f}", "mean_rank_image_to_text", out.rank_image,
                                          "mean_rank_text_to_image", out.rank_text));
@@ -166,9 +181,13 @@ static int measure_all(retrieval *w)
     for (int64_t i = 0; i < w->emb.count; i++)
         w->group[i] = w->pairs.items[w->emb.row[i]].group;
     cli_html_raw(&w->csv, "protocol,direction,k,mean,sd,low95,high95\n");
-    int code = measure(w, "batches", &batch);
+    int code = measure(w, "batches", false, &batch);
     if (code == CLI_CONTINUE)
-        code = measure(w, "whole", &whole);
+        code = measure(w, "whole", false, &whole);
+    if (code == CLI_CONTINUE && w->pairs.grouped && w->o->groups)
+        code = measure(w, "batches masked", true, &batch);
+    if (code == CLI_CONTINUE && w->pairs.grouped && w->o->groups)
+        code = measure(w, "whole masked", true, &whole);
     return code == CLI_CONTINUE ? write_report(w) : code;
 }
 
