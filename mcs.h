@@ -22,6 +22,7 @@
 #include "models/sam.h"
 #include "models/sampler.h"
 #include "models/sam_train.h"
+#include "models/unet.h"
 #include "nn/comm.h"
 #include "nn/nn.h"
 #include "nn/optim.h"

@@ -2,6 +2,8 @@
  *
  * Every number is a function of (seed, name of the weight, element), so models that share a
  * layer share its start and threads do not matter.
+ *   CONV_BIAS  the same with the fan_in of the weight declared before it (fan_in of a transposed
+ *            weight (in,out,kh,kw) is out kh kw, as torch counts it)
  *   KAIMING  uniform +-1/sqrt(fan_in): torch.nn.Linear and Conv2d defaults (He et al. 2015, a=sqrt 5)
  *   XAVIER   uniform +-sqrt(6/(fan_in+fan_out)) (Glorot & Bengio 2010)
  *   TRUNC02  normal sd .02 cut at two sd (timm's trunc_normal_) */
@@ -55,15 +57,17 @@ static void fill_constant(mcs_tensor *x, float value)
         mcs_f32(x)[i] = value;
 }
 
-void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name)
+void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name,
+                   const mcs_tensor *before)
 {
     uint64_t key[2] = { seed, mcs_name_hash(name) };
     double in, out;
-    fans(x, &in, &out);
+    fans(init == MCS_INIT_CONV_BIAS && before ? before : x, &in, &out);
     switch (init) {
     case MCS_INIT_ZEROS: fill_constant(x, 0.0f); break;
     case MCS_INIT_ONES: fill_constant(x, 1.0f); break;
     case MCS_INIT_QUARTER: fill_constant(x, 0.25f); break;
+    case MCS_INIT_CONV_BIAS:
     case MCS_INIT_KAIMING: fill_uniform(x, key, 1.0 / sqrt(in)); break;
     case MCS_INIT_XAVIER: fill_uniform(x, key, sqrt(6.0 / (in + out))); break;
     case MCS_INIT_TRUNC02: fill_normal(x, key, 0.02, 2.0); break;

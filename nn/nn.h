@@ -21,7 +21,9 @@ typedef enum {
     MCS_INIT_TRUNC02,   /* normal, sd .02, cut at 2 sd */
     MCS_INIT_NORMAL02,  /* normal, sd .02 */
     MCS_INIT_NORMAL,    /* normal, sd 1 */
-    MCS_INIT_QUARTER    /* 0.25: torch.nn.PReLU */
+    MCS_INIT_QUARTER,   /* 0.25: torch.nn.PReLU */
+    MCS_INIT_CONV_BIAS  /* torch's default of a bias declared right after its weight: uniform
+                           +-1/sqrt(fan_in) of that weight */
 } mcs_init;
 
 mcs_params *mcs_params_new(void);                       /* NULL: out of memory */

@@ -218,7 +218,8 @@ mcs_status mcs_params_init(mcs_params *p, uint64_t seed)
     for (int64_t i = 0; i < p->count && p->error.status == MCS_OK; i++) {
         mcs_param_slot *s = p->slots[i];
         if (!s->tensor.data && mcs_params_data(p, i))
-            mcs_init_fill(&s->tensor, s->init, seed, s->name);
+            mcs_init_fill(&s->tensor, s->init, seed, s->name,
+                          i > 0 ? &p->slots[i - 1]->tensor : NULL);
     }
     return p->error.status;
 }

@@ -24,7 +24,9 @@ struct mcs_params {
     mcs_block *blocks;          /* interned strings, modules */
 };
 
-/* Fills x by init from numbers that depend on seed and name alone (init.c). */
-void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name);
+/* Fills x by init from numbers that depend on seed and name alone (init.c).  before: the weight
+ * declared before x, NULL if none. */
+void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name,
+                   const mcs_tensor *before);
 uint64_t mcs_name_hash(const char *name);
 #endif
