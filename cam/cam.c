@@ -90,8 +90,7 @@ static bool layer_shape(mcs_cam *cam)
     return true;
 }
 
-/* From the layer's layout to (C, cells). */
-static void to_grid(const mcs_cam *cam, const float *x, float *out)
+void mcs_cam_to_grid(const mcs_cam *cam, const float *x, float *out)
 {
     int64_t channels = cam->channels, cells = cam->cells;
     if (cam->layer->ndim == 4) {
@@ -110,7 +109,7 @@ static bool activations(mcs_cam *cam)
     cam->a = mcs_alloc(cam->c, (size_t)n * sizeof *cam->a);
     if (!cam->a)
         return false;
-    to_grid(cam, mcs_f32(cam->layer), cam->a);
+    mcs_cam_to_grid(cam, mcs_f32(cam->layer), cam->a);
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(cam->a[i])) {
             mcs_fail(cam->c, MCS_ENUMERIC, "cam: the output of layer '%s' has NaN or infinity",
@@ -220,7 +219,7 @@ bool mcs_cam_gradient(mcs_cam *cam, const float *text, mcs_cam_at at, float *out
     }
     bool patches = at != MCS_CAM_AT_CLS || cam->model.skip == 0;
     if (patches)
-        to_grid(cam, mcs_f32(g), out);
+        mcs_cam_to_grid(cam, mcs_f32(g), out);
     bool finite = true;
     for (int64_t k = 0; k < cam->channels; k++)
         for (int64_t i = 0; i < cam->cells; i++) {

@@ -91,6 +91,30 @@ typedef enum {
 mcs_tensor *mcs_gradcam(mcs_cam *cam, mcs_gradcam_kind kind, const mcs_tensor *text,
                         const mcs_cam_opts *o, float *peak);
 
+/* M2IB (Wang, Rudner, Wilson, NeurIPS 2023): noise replaces what the text does not need of the
+ * layer's output, t = l x + (1 - l) e with e ~ N(0,1) and l = sigmoid(a) for every element; the map
+ * is what is left, KL(t || N(0,1)) summed over the channels.  a is found by Adam (betas .9, .999, eps
+ * 1e-8) from 5 on, on beta * mean KL - mean <f(t), text>; as in the released code the KL is that
+ * of the last forward pass, before the last step.  Attention must follow the layer: a block, e.g.
+ * "visual.trunk.blocks.9" of 12, not the last.  Layers before it run once for all samples if
+ * nothing bypasses it. */
+typedef struct {
+    float beta; /* weight of the KL: 1 */
+    float lr; /* 1 */
+    int steps; /* 10 */
+    int samples; /* noises per step: 10 */
+    uint64_t seed; /* the noise is a function of seed, step and place, the same for all texts */
+    const float *noise; /* (steps, samples, elements of the layer) to use instead; Nullable */
+} mcs_m2ib_opts;
+mcs_m2ib_opts mcs_m2ib_defaults(void);
+/* Nullable: o (the defaults).  MCS_EINVAL: an option is out of range. */
+mcs_tensor *mcs_m2ib(mcs_cam *cam, const mcs_tensor *text, const mcs_m2ib_opts *o, float *peak);
+
+/* EigenCAM (Muhammad and Yeasin, IJCNN 2020): the projection of A, its mean over the grid taken off,
+ * on its first right singular vector; no text.  The sign: the value of largest size is positive.
+ * (1, grid_h, grid_w); peak: one. */
+mcs_tensor *mcs_eigencam(mcs_cam *cam, float *peak);
+
 /* ---- Maps that need no layer of channels: m->layer is not used ---- */
 
 /* Relevance (Chefer, Gur, Wolf, ICCV 2021) of the patches to the class token through all attention
@@ -107,6 +131,29 @@ mcs_tensor *mcs_relevance(mcs_ctx *c, const mcs_cam_model *m, const char *const 
  * pictures per radius, for all texts together; at most batch (0: 8) at a time. */
 mcs_tensor *mcs_keep_scan(mcs_ctx *c, const mcs_cam_model *m, const float *radii, int count,
                           int batch, const mcs_tensor *image, const mcs_tensor *text);
+
+/* RISE (Petsiuk, Das, Saenko, BMVC 2018): 1 / (masks keep) sum_i <f(image * M_i), text> M_i over
+ * random masks M_i, averaged over the cells of the map, scaled to [0,1] by its extremes.  M_i: a
+ * grid x grid picture of ones (probability keep) and zeros, enlarged bilinearly to (grid + 1) cells
+ * of ceil(side / grid) pixels and cut out at a random offset within a cell.  grid_h and grid_w must
+ * divide the picture's sides; those of the picture itself give the map at full size. */
+enum { MCS_RISE_GRID_MAX = 64 };
+typedef struct {
+    int masks; /* 1000; the paper: 8000 */
+    int grid; /* 8 */
+    float keep; /* 0.5 */
+    int batch; /* masked pictures per forward pass; 0: 8 */
+    /* Scores less their mean: what is expected stays the same but for a constant, the noise of
+     * the sample is a fraction of it.  Off: as published. */
+    bool centred; /* true */
+    uint64_t seed;
+    const uint8_t *cells; /* (masks, grid, grid) of 0 and 1, and */
+    const int *offsets; /* (masks, 2), down and right, to use instead; Nullable, both */
+} mcs_rise_opts;
+mcs_rise_opts mcs_rise_defaults(void);
+/* Nullable: o (the defaults), peak.  MCS_EINVAL: an option is out of range. */
+mcs_tensor *mcs_rise(mcs_ctx *c, const mcs_cam_model *m, const mcs_rise_opts *o,
+                     const mcs_tensor *image, const mcs_tensor *text, float *peak);
 
 /* A map (gh, gw) enlarged to (h, w) as cv2.resize(INTER_LINEAR), then scaled to [0,1] again as
  * above: the published treatment. */

@@ -20,6 +20,8 @@ bool mcs_cam_check(mcs_cam *cam, const mcs_tensor *text, const mcs_cam_opts *o, 
 /* Gradient of <feature, text row> with respect to the layer: out (C, cells); at the class token
  * the same value in all cells.  False: see the context. */
 bool mcs_cam_gradient(mcs_cam *cam, const float *text, mcs_cam_at at, float *out);
+/* From the layer's layout to (C, cells). */
+void mcs_cam_to_grid(const mcs_cam *cam, const float *x, float *out);
 /* Marks the k largest of n values (no NaN), 1 <= k.  official: ties as PyTorch's topk leaves them.
  * scratch: 16 n bytes. */
 void mcs_cam_top(const float *value, int64_t n, int64_t k, bool official, void *scratch,

@@ -50,7 +50,10 @@ typedef enum { /* cam.h has the formulas */
     MCS_CAM_GSCORECAM, MCS_CAM_SCORECAM, MCS_CAM_GRADCAM, MCS_CAM_GRADCAM_PLUSPLUS,
     MCS_CAM_LAYERCAM, MCS_CAM_XGRADCAM,
     MCS_CAM_RELEVANCE,          /* Chefer et al. 2021, through all attention layers */
-    MCS_CAM_SCAN                /* keep-window scan */
+    MCS_CAM_SCAN,               /* keep-window scan */
+    MCS_CAM_M2IB,               /* information bottleneck, as version 2 of the method */
+    MCS_CAM_EIGENCAM,           /* principal direction; the text is not looked at */
+    MCS_CAM_RISE                /* random masks */
 } mcs_zeroshot_cam;
 enum { MCS_CAM_FACTORS = 4 };
 typedef enum {                  /* which gradient ranks (gScoreCAM) or weighs (Grad-CAM) channels */
@@ -87,6 +90,12 @@ typedef struct {
     float cam_scale;            /* multiplies cosines in the channel scores; 0: info.logit_scale */
     int topk;                   /* channels that gScoreCAM scores: 300 */
     int batch;                  /* masked pictures per forward; 0: the library chooses */
+    float m2ib_beta, m2ib_lr;   /* weight of the compression, step of Adam: 1, 1 */
+    int m2ib_layer;             /* block after which the bottleneck stands, from 0; -1: the third
+                                 * from the end (9 of 12, as version 2), or the one before the last */
+    int m2ib_steps;             /* 10 */
+    int rise_masks, rise_grid;  /* 1000, 8 */
+    float rise_keep;            /* probability that a cell of a mask is kept: 0.5 */
     bool check_prompt;          /* compute nonsense_corr */
 
     /* Coarse mask */
@@ -109,7 +118,7 @@ typedef struct {
     float pad_box;              /* percent of the box's side added on each side: 0 */
     int points;                 /* random points inside the coarse mask (prompts points, both): 10 */
     mcs_zeroshot_empty empty;   /* no coarse mask: box around the whole picture, or empty mask */
-    uint64_t seed;              /* choice of points */
+    uint64_t seed;              /* choice of points, noise of m2ib, masks of rise */
 } mcs_zeroshot_opts;
 
 typedef enum {

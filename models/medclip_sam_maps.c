@@ -27,7 +27,7 @@ static mcs_tensor *relevance(mcs_zeroshot_job *j, const mcs_cam_model *m, const 
                              const mcs_tensor *rows, float *peak)
 {
     int depth = mcs_biomedclip_get_config(j->m->clip)->vision.depth;
-    char (*names)[48] = mcs_alloc(j->c, (size_t)depth * sizeof *names);
+    char(*names)[48] = mcs_alloc(j->c, (size_t)depth * sizeof *names);
     const char **list = mcs_alloc(j->c, (size_t)depth * sizeof *list);
     if (!names || !list)
         return NULL;
@@ -36,6 +36,54 @@ static mcs_tensor *relevance(mcs_zeroshot_job *j, const mcs_cam_model *m, const 
         list[i] = names[i];
     }
     return mcs_relevance(j->c, m, list, depth, image, rows, peak);
+}
+
+/* The bottleneck stands after a block of its own, so it has a forward pass of its own. */
+static mcs_tensor *m2ib(mcs_zeroshot_job *j, const mcs_cam_model *m, const mcs_tensor *image,
+                        const mcs_tensor *rows, float *peak)
+{
+    const mcs_zeroshot_opts *o = j->o;
+    int depth = mcs_biomedclip_get_config(j->m->clip)->vision.depth, at = o->m2ib_layer;
+    char name[48];
+    if (at < 0)
+        at = depth > 3 ? depth - 3 : depth > 1 ? depth - 2 : 0;
+    if (at > depth - 2)
+        return mcs_fail(
+            j->c, MCS_EINVAL,
+            "m2ib_layer is %d; of %d blocks it must be 0..%d: attention must follow, or "
+            "the patches do not reach the score",
+            at, depth, depth - 2);
+    snprintf(name, sizeof name, "visual.trunk.blocks.%d", at);
+    mcs_cam_model model = *m;
+    model.layer = name;
+    mcs_m2ib_opts opts = mcs_m2ib_defaults();
+    opts.beta = o->m2ib_beta;
+    opts.lr = o->m2ib_lr;
+    opts.steps = o->m2ib_steps;
+    opts.seed = o->seed;
+    return mcs_m2ib(mcs_cam_new(j->c, &model, image), rows, &opts, peak);
+}
+
+/* The same map for every text. */
+static mcs_tensor *eigencam(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_tensor *rows, float *peak)
+{
+    mcs_tensor *map = mcs_eigencam(cam, peak);
+    for (int64_t p = 1; map && p < rows->shape[0]; p++)
+        peak[p] = peak[0];
+    return map ? mcs_expand(j->c, map, 3, MCS_SHAPE(rows->shape[0], map->shape[1], map->shape[2]))
+               : NULL;
+}
+
+static mcs_tensor *rise(mcs_zeroshot_job *j, const mcs_cam_model *m, const mcs_tensor *image,
+                        const mcs_tensor *rows, float *peak)
+{
+    mcs_rise_opts opts = mcs_rise_defaults();
+    opts.masks = j->o->rise_masks;
+    opts.grid = j->o->rise_grid;
+    opts.keep = j->o->rise_keep;
+    opts.batch = j->o->batch;
+    opts.seed = j->o->seed;
+    return mcs_rise(j->c, m, &opts, image, rows, peak);
 }
 
 static mcs_tensor *one_method(mcs_zeroshot_job *j, mcs_zeroshot_cam how, mcs_cam *cam,
@@ -68,6 +116,12 @@ static mcs_tensor *one_method(mcs_zeroshot_job *j, mcs_zeroshot_cam how, mcs_cam
         return relevance(j, m, image, rows, peak);
     case MCS_CAM_SCAN:
         return scan(j, m, image, rows, peak);
+    case MCS_CAM_M2IB:
+        return m2ib(j, m, image, rows, peak);
+    case MCS_CAM_EIGENCAM:
+        return eigencam(j, cam, rows, peak);
+    case MCS_CAM_RISE:
+        return rise(j, m, image, rows, peak);
     }
     return mcs_fail(j->c, MCS_EINVAL, "no such saliency method: %d", (int)how);
 }

@@ -17,6 +17,12 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
     o->fit = MCS_ZEROSHOT_SQUASH;
     o->ensemble = MCS_ENSEMBLE_EMBEDDING;
     o->topk = 300;
+    o->m2ib_beta = o->m2ib_lr = 1.0f;
+    o->m2ib_layer = -1;
+    o->m2ib_steps = 10;
+    o->rise_masks = 1000;
+    o->rise_grid = 8;
+    o->rise_keep = 0.5f;
     o->coarse = MCS_COARSE_CRF;
     o->gaussian_sxy = 3.0f;
     o->gaussian_compat = 3.0f;
@@ -52,6 +58,13 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
         { "cam_count", o->cam_count, 1, MCS_CAM_FACTORS },
         { "topk", o->topk, 1, 1e6 },
         { "batch", o->batch, 0, 4096 },
+        { "m2ib_beta", (double)o->m2ib_beta, 0.0, 1e6 },
+        { "m2ib_lr", (double)o->m2ib_lr, 1e-6, 100.0 },
+        { "m2ib_layer", o->m2ib_layer, -1, 126 },
+        { "m2ib_steps", o->m2ib_steps, 1, 10000 },
+        { "rise_masks", o->rise_masks, 1, 1e6 },
+        { "rise_grid", o->rise_grid, 1, 64 },
+        { "rise_keep", (double)o->rise_keep, 0.001, 0.999 },
         { "gaussian_sxy", (double)o->gaussian_sxy, 1e-3, 1e5 },
         { "gaussian_compat", (double)o->gaussian_compat, 0.0, 1e5 },
         { "bilateral_sxy", (double)o->bilateral_sxy, 1e-3, 1e5 },
@@ -77,7 +90,8 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
 
 /* In the order of mcs_zeroshot_cam. */
 static const char *const cam_names[] = { "gscorecam", "scorecam", "gradcam",   "gradcam++",
-                                         "layercam",  "xgradcam", "relevance", "scan" };
+                                         "layercam",  "xgradcam", "relevance", "scan",
+                                         "m2ib",      "eigencam", "rise" };
 
 static int cam_named(const char *name, size_t n)
 {
@@ -96,8 +110,8 @@ mcs_status mcs_zeroshot_set_cam(mcs_zeroshot_opts *o, const char *text, mcs_erro
         if (cam < 0 || count == MCS_CAM_FACTORS)
             return mcs_error_set(e, MCS_EINVAL,
                                  "cam: '%.100s' is not one of gscorecam scorecam gradcam gradcam++ "
-                                 "layercam xgradcam relevance scan, nor a product of up to %d "
-                                 "such as gscorecam*relevance",
+                                 "layercam xgradcam relevance scan m2ib eigencam rise, nor a "
+                                 "product of up to %d such as gscorecam*relevance",
                                  text, MCS_CAM_FACTORS);
         o->cams[count++] = (mcs_zeroshot_cam)cam;
         if (!at[n])

@@ -191,6 +191,6 @@ mcs_tensor *mcs_vit_cls(mcs_ctx *c, const mcs_vit *m, const mcs_tensor *images)
         x = run_blocks(c, m, embed(c, m, images), m->cfg.depth - 1);
         x = mcs_layernorm_forward(c, &m->norm, block_forward_cls(c, last, x));
     }
-    x = mcs_reshape(c, x, 2, MCS_SHAPE(images->shape[0], m->cfg.dim));
+    x = mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)); /* a hook may change the batch */
     return mcs_scope_end(c, s, x);
 }

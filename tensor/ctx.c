@@ -22,6 +22,13 @@ mcs_ctx *mcs_ctx_new(const mcs_ctx_opts *opts)
     return c;
 }
 
+mcs_ctx *mcs_ctx_new_like(const mcs_ctx *c)
+{
+    size_t most = c->work.bytes_max, used = c->work.bytes_total + c->grads.bytes_total;
+    size_t left = most == 0 ? 0 : most > used ? most - used : 1;
+    return mcs_ctx_new(&(mcs_ctx_opts){ c->pool, c->seed, left, c->precision, c->grad, c->training });
+}
+
 void mcs_ctx_free(mcs_ctx *c)
 {
     if (!c)

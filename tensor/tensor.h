@@ -57,6 +57,9 @@ int mcs_pool_threads(const mcs_pool *pool);     /* NULL: 1 */
 
 mcs_ctx *mcs_ctx_new(const mcs_ctx_opts *opts); /* Nullable: opts.  NULL: out of memory */
 void mcs_ctx_free(mcs_ctx *c);                  /* Nullable: c */
+/* A context with c's settings, pool and what c's memory limit leaves, without c's hooks: for work
+ * whose tape is forgotten before c's is.  NULL: out of memory. */
+mcs_ctx *mcs_ctx_new_like(const mcs_ctx *c);
 void mcs_ctx_reset(mcs_ctx *c);                 /* forgets tensors, tape and error; keeps hooks */
 mcs_status mcs_ctx_status(const mcs_ctx *c);
 const char *mcs_ctx_message(const mcs_ctx *c);  /* "" if MCS_OK; valid until reset */

@@ -67,7 +67,10 @@ static mcs_tensor *tiny_block(mcs_ctx *c, const tiny *t, int i, const mcs_tensor
     h = tiny_attention(c, i, mcs_linear(c, h, t->qkv, NULL));
     mcs_tensor *y = mcs_linear_add(c, h, t->proj, NULL, x);
     h = mcs_tap(c, "norm2", norm(c, t, 1, y));
-    return mcs_linear_add(c, mcs_linear_gelu(c, h, t->fc1, NULL), t->fc2, NULL, y);
+    y = mcs_linear_add(c, mcs_linear_gelu(c, h, t->fc1, NULL), t->fc2, NULL, y);
+    char name[24];
+    snprintf(name, sizeof name, "block.%d", i);
+    return mcs_tap(c, name, y);
 }
 
 static mcs_tensor *tiny_features(mcs_ctx *c, const mcs_tensor *image, void *arg)
@@ -85,7 +88,7 @@ static mcs_tensor *tiny_features(mcs_ctx *c, const mcs_tensor *image, void *arg)
     for (int i = 0; i < 1 + t->more; i++)
         x = tiny_block(c, t, i, x);
     x = mcs_slice(c, norm(c, t, 2, x), 1, 0, 1);
-    x = mcs_linear(c, mcs_reshape(c, x, 2, MCS_SHAPE(b, DIM)), t->head, NULL);
+    x = mcs_linear(c, mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), DIM)), t->head, NULL);
     x = mcs_tap(c, "features", mcs_l2_normalize(c, x, 1e-12f));
     if (x && t->spoil && b > 1)
         mcs_f32(x)[OUT] = NAN;
@@ -107,13 +110,18 @@ static inline fixture begin(void)
     return f;
 }
 
-static void compare(mcs_ctx *c, const char *name, const mcs_tensor *maps)
+static void compare_to(mcs_ctx *c, const char *file, const char *name, const mcs_tensor *maps)
 {
     char key[48];
     check_ok(c);
     snprintf(key, sizeof key, "map.%s", name);
-    const mcs_tensor *expected = check_golden_tensor(c, "cam", key);
+    const mcs_tensor *expected = check_golden_tensor(c, file, key);
     assert_non_null(expected);
     check_near_named(name, maps, expected, 1e-4f, 2e-5f);
+}
+
+static inline void compare(mcs_ctx *c, const char *name, const mcs_tensor *maps)
+{
+    compare_to(c, "cam", name, maps);
 }
 #endif

@@ -35,10 +35,10 @@ static void test_text_to_mask(void **state)
     mcs_image *im = noise_image(61, 40, 3);
     mcs_zeroshot_query q = text_query(tumor, 1);
     for (int preset = 0; preset < 2; preset++)
-        for (int cam = 0; cam < 9; cam++)
+        for (int cam = 0; cam < 12; cam++)
             for (int fit = 0; fit < 3; fit++) {
                 mcs_zeroshot_opts o = options((mcs_zeroshot_preset)preset);
-                if (cam < 8)
+                if (cam < 11)
                     o.cams[0] = (mcs_zeroshot_cam)cam;
                 else
                     assert_int_equal(mcs_zeroshot_set_cam(&o, "gscorecam*relevance*scan", NULL), MCS_OK);
@@ -265,6 +265,15 @@ static void test_refusals(void **state)
     o = options(MCS_PRESET_PAPER);
     o.topk = 0;
     refused(&o, &q, MCS_EINVAL, "topk");
+    o = options(MCS_PRESET_PAPER);
+    o.m2ib_layer = 2; /* the last of three */
+    o.cams[0] = MCS_CAM_M2IB;
+    refused(&o, &q, MCS_EINVAL, "m2ib_layer is 2");
+    o.m2ib_lr = 0;
+    refused(&o, &q, MCS_EINVAL, "m2ib_lr");
+    o = options(MCS_PRESET_PAPER);
+    o.rise_keep = 1;
+    refused(&o, &q, MCS_EINVAL, "rise_keep");
 }
 
 static void test_cam_names(void **state)
@@ -275,6 +284,9 @@ static void test_cam_names(void **state)
     assert_int_equal(o.cam_count, 2);
     assert_int_equal(o.cams[0], MCS_CAM_GRADCAM_PLUSPLUS);
     assert_int_equal(o.cams[1], MCS_CAM_SCAN);
+    assert_int_equal(mcs_zeroshot_set_cam(&o, "m2ib*rise*eigencam", NULL), MCS_OK);
+    assert_true(o.cams[0] == MCS_CAM_M2IB && o.cams[1] == MCS_CAM_RISE &&
+                o.cams[2] == MCS_CAM_EIGENCAM);
     static const char *const bad[] = { "", "gscore", "gscorecam*", "*scan", "scan*scan*scan*scan*scan" };
     for (int i = 0; i < 5; i++) {
         mcs_error e = { 0 };

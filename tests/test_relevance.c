@@ -69,13 +69,37 @@ static mcs_tensor *by_scan(mcs_ctx *c, fixture *f)
     return mcs_keep_scan(c, &m, (const float[]){ 4 }, 1, 3, f->image, f->text);
 }
 
+static mcs_tensor *by_m2ib(mcs_ctx *c, fixture *f)
+{
+    mcs_cam_model m = { tiny_features, &f->t, "norm1", GRID, GRID, 1 };
+    mcs_m2ib_opts o = mcs_m2ib_defaults();
+    o.steps = 2;
+    o.samples = 2;
+    return mcs_m2ib(mcs_cam_new(c, &m, f->image), f->text, &o, NULL);
+}
+
+static mcs_tensor *by_direction(mcs_ctx *c, fixture *f)
+{
+    mcs_cam_model m = { tiny_features, &f->t, "norm1", GRID, GRID, 1 };
+    return mcs_eigencam(mcs_cam_new(c, &m, f->image), NULL);
+}
+
+static mcs_tensor *by_random_masks(mcs_ctx *c, fixture *f)
+{
+    mcs_cam_model m = { tiny_features, &f->t, NULL, GRID, GRID, 1 };
+    mcs_rise_opts o = mcs_rise_defaults();
+    o.masks = 9;
+    return mcs_rise(c, &m, &o, f->image, f->text, NULL);
+}
+
 /* Whatever the memory limit, a map or MCS_ENOMEM; the context can be used again. */
 static void test_memory_limits(void **state)
 {
     (void)state;
-    map_fn *fns[] = { by_scores, by_gradient, by_relevance, by_scan };
+    map_fn *fns[] = { by_scores, by_gradient, by_relevance, by_scan,
+                      by_m2ib,   by_direction, by_random_masks };
     fixture f = begin();
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 7; k++) {
         int failed = 0, made = 0;
         for (size_t limit = 1024; limit < (size_t)1 << 23; limit += limit / 7) {
             mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit });

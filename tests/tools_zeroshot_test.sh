@@ -104,6 +104,17 @@ for how in scorecam gradcam gradcam++ layercam xgradcam; do
     check "saliency by $how" 0 run -i in/a.png -o "by-$how" -p cyst --cam $how \
         --cam-layer visual.trunk.blocks.1.norm1 --cam-gradient patch
 done
+for how in m2ib eigencam rise m2ib*relevance; do
+    check "saliency by $how" 0 run -i in/a.png -o "by-$how" -p cyst --cam "$how" --m2ib-steps 3 \
+        --rise-masks 30
+done
+check "another seed" 0 run -i in/a.png -o seed7 -p cyst --cam m2ib --m2ib-steps 3 --seed 7 --save npy
+check "the same seed" 0 run -i in/a.png -o seed7b -p cyst --cam m2ib --m2ib-steps 3 --seed 7 --save npy
+same "the same seed" seed7/npy/a.npy seed7b/npy/a.npy
+check "a bottleneck after the last block" 1 run -i in/a.png -o o5 -p x --cam m2ib --m2ib-layer 2
+says "m2ib_layer is 2"
+check "m2ib by its name in version 2" 0 run -i in/a.png -o v2 -p x --cam m2ib --vlayer 1 --vbeta 0.1
+check "a bottleneck's step out of range" 2 run -i in/a.png -o o5 -p x --cam m2ib --m2ib-lr 0
 check "the released code's way" 0 run -i in/a.png -o official -p cyst --preset official-code
 check "16 bits, by a window" 0 run -i one/saliency/a.png -o w16 -p cyst --window 32768,65536
 has "16 bits, by a window" w16/results.jsonl '"grey_range":[0.0,65536.0]'

@@ -84,6 +84,8 @@ static mcs_zeroshot_opts options(mcs_zeroshot_preset preset)
     mcs_zeroshot_defaults(&o, preset);
     o.topk = 7;
     o.batch = 3;
+    o.rise_masks = 20;
+    o.m2ib_steps = 3;
     return o;
 }
 

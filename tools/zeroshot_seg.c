@@ -61,9 +61,8 @@ static const cli_option options[] = {
 
     { .kind = CLI_SECTION, .help = "Saliency" },
     { CLI_TEXT, "cam", 0, AT(cam), "NAME[*NAME]", 0, 0,
-      "gscorecam, scorecam, gradcam, gradcam++, layercam, xgradcam, relevance, scan, or a product "
-      "of "
-      "maps such as gscorecam*relevance",
+      "gscorecam, scorecam, gradcam, gradcam++, layercam, xgradcam, relevance, scan, m2ib, "
+      "eigencam, rise, or a product of maps such as gscorecam*relevance",
       "cam-version", CLI_RESULT },
     { CLI_TEXT, "cam-layer", 0, AT(z.cam_layer), "NAME|auto", 0, 0,
       "layer of the image tower (--list-layers); auto: norm2 of the last block", NULL, CLI_RESULT },
@@ -74,6 +73,20 @@ static const cli_option options[] = {
       "scale of the channel scores; 0: the checkpoint's logit scale", NULL, CLI_RESULT },
     { CLI_INT, "topk", 0, AT(z.topk), "N", 1, 1e6, "channels that gscorecam scores", NULL,
       CLI_RESULT },
+    { CLI_FLOAT, "m2ib-beta", 0, AT(z.m2ib_beta), "X", 0, 1e6,
+      "m2ib: weight of the compression against the fit", "vbeta", CLI_RESULT },
+    { CLI_INT, "m2ib-layer", 0, AT(z.m2ib_layer), "N", -1, 126,
+      "m2ib: block of the image tower, from 0; -1: the third from the end", "vlayer", CLI_RESULT },
+    { CLI_INT, "m2ib-steps", 0, AT(z.m2ib_steps), "N", 1, 10000, "m2ib: steps of Adam", NULL,
+      CLI_RESULT },
+    { CLI_FLOAT, "m2ib-lr", 0, AT(z.m2ib_lr), "X", 1e-6, 100, "m2ib: length of a step", NULL,
+      CLI_RESULT },
+    { CLI_INT, "rise-masks", 0, AT(z.rise_masks), "N", 1, 1e6, "rise: masked pictures", NULL,
+      CLI_RESULT },
+    { CLI_INT, "rise-grid", 0, AT(z.rise_grid), "N", 1, 64, "rise: cells along a side of a mask",
+      NULL, CLI_RESULT },
+    { CLI_FLOAT, "rise-keep", 0, AT(z.rise_keep), "P", 0.001, 0.999,
+      "rise: probability that a cell is kept", NULL, CLI_RESULT },
     { CLI_INT, "batch-size", 0, AT(z.batch), "N|auto", 0, 4096,
       "masked pictures per pass; results do not depend on it", NULL, CLI_AUTO },
     { CLI_CHOICE, "clip-fit", 0, AT(z.fit), "squash|crop|stretch", 0, 0,

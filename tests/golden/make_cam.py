@@ -1,5 +1,7 @@
 """Writes cam.safetensors: class activation maps of a tiny vision transformer, computed step by
-step as the released gScoreCAM does, with PyTorch's autograd, interpolation and topk."""
+step as the released gScoreCAM does, with PyTorch's autograd, interpolation and topk; and
+cam_noise.safetensors: M2IB, RISE and EigenCAM of the same transformer of two blocks, with the noise
+and the masks that they used."""
 import os
 
 import torch
@@ -22,9 +24,10 @@ def weights():
     return w
 
 
-def features(w, x, keep=None, rounds=1, probs=None):
+def features(w, x, keep=None, rounds=1, probs=None, after=None):
     """keep: name of the layer whose output becomes the leaf that is returned as well.  rounds: how
-    often the block is applied.  probs: a list that receives the attention probabilities."""
+    often the block is applied.  probs: a list that receives the attention probabilities.  after: a
+    function of the first block's output that replaces it."""
     got = None
 
     def tap(name, t):
@@ -38,7 +41,7 @@ def features(w, x, keep=None, rounds=1, probs=None):
     t = F.conv2d(x, w["patch"], stride=PATCH).flatten(2).transpose(1, 2)
     t = torch.cat([w["cls"].expand(len(x), -1, -1), t], 1) + w["pos"]
     split = lambda a: a.reshape(len(x), -1, HEADS, DIM // HEADS).transpose(1, 2)
-    for _ in range(rounds):
+    for i in range(rounds):
         q, k, v = (tap("norm1", ln("norm1", t)) @ w["qkv"].T).chunk(3, -1)
         a = torch.softmax(split(q) @ split(k).transpose(2, 3) / (DIM // HEADS) ** 0.5, -1)
         if probs is not None:
@@ -47,6 +50,7 @@ def features(w, x, keep=None, rounds=1, probs=None):
             probs.append(a)
         t = t + (a @ split(v)).transpose(1, 2).reshape(t.shape) @ w["proj"].T
         t = t + F.gelu(tap("norm2", ln("norm2", t)) @ w["fc1"].T) @ w["fc2"].T
+        t = after(t) if after and i == 0 else t
     f = F.normalize(ln("norm", t)[:, 0] @ w["head"].T, dim=-1)
     return (f, got) if keep else f
 
@@ -122,6 +126,66 @@ def keep_scan(w, x, text, radii):
     return normalise(total - total.min())
 
 
+def m2ib(w, x, text, noise, beta, lr):
+    """The bottleneck of MedCLIP-SAMv2 (scripts/iba.py) after the first of two blocks, for given noise
+    (steps, samples, tokens, channels), in the precision of its arguments."""
+    alpha = torch.full_like(noise[:1, 0], 5).requires_grad_(True)
+    adam = torch.optim.Adam([alpha], lr=lr)
+    for e in noise:
+        kept = []
+
+        def bottleneck(t):
+            lam = torch.sigmoid(alpha).expand_as(t)
+            mean, var = t * lam, (1 - lam) ** 2
+            kept.append(-0.5 * (1 + torch.log(var) - mean ** 2 - var))
+            return mean + var.sqrt() * e
+
+        adam.zero_grad()
+        f = features(w, x.expand(len(e), -1, -1, -1), rounds=2, after=bottleneck)
+        (beta * kept[0].mean() - F.cosine_similarity(f, text[None], eps=1e-6).mean()).backward()
+        adam.step()
+    return normalise(torch.nansum(kept[0].detach().mean(0), -1)[1:].reshape(GRID, GRID))
+
+
+def eigencam(a):
+    """a: (C, h, w)."""
+    m = a.flatten(1).T
+    m = m - m.mean(0)
+    p = m @ torch.linalg.svd(m)[2][0]
+    return normalise((p * p[p.abs().argmax()].sign()).reshape(a.shape[1:]))
+
+
+def rise(w, x, text, cells, offsets, keep, centred):
+    """As generate_masks() of the authors' code, bilinear with half-pixel centres; averaged over patches."""
+    side, grid = x.shape[-1], cells.shape[-1]
+    cell = -(-side // grid)
+    up = F.interpolate(cells[:, None].to(x), ((grid + 1) * cell,) * 2, mode="bilinear")[:, 0]
+    masks = torch.stack([u[y:y + side, z:z + side] for u, (y, z) in zip(up, offsets.tolist())])
+    score = features(w, x * masks[:, None], rounds=2) @ text
+    score = score - score.mean() if centred else score
+    sal = (score[:, None, None] * masks).sum(0) / len(masks) / keep
+    sal = F.avg_pool2d(sal[None], PATCH)[0]
+    return normalise(sal - sal.min())
+
+
+def noisy_maps(w, x, text):
+    g = torch.Generator().manual_seed(11)
+    tokens = 1 + GRID * GRID
+    noise = torch.randn(8, 3, tokens, DIM, generator=g)
+    cells = (torch.rand(50, 3, 3, generator=g) < 0.4).to(torch.uint8)
+    offsets = torch.randint(0, 6, (50, 2), generator=g)
+    w, x, text = {k: v.double() for k, v in w.items()}, x.double(), text.double()
+    out = {"noise": noise, "cells": cells, "offsets": offsets}
+    for beta, lr in ((0.1, 1.0), (2.0, 1.0), (0.5, 0.3)):
+        out[f"map.m2ib.{beta}.{lr}"] = torch.stack([m2ib(w, x, t, noise.double(), beta, lr) for t in text])
+    for centred in (False, True):
+        out["map.rise" + (".centred" if centred else "")] = torch.stack(
+            [rise(w, x, t, cells, offsets, 0.4, centred) for t in text])
+    for layer in ("norm1", "norm2"):
+        out["map.eigencam." + layer] = eigencam(grid(features(w, x, layer)[1].detach()))[None]
+    return {k: v.float() if v.is_floating_point() else v for k, v in out.items()}
+
+
 def topk_ties():
     """The sets PyTorch chooses among ties: rows of (n, k, distinct values, seed), and the sets."""
     cases, chosen = [], []
@@ -147,3 +211,5 @@ if __name__ == "__main__":
     out["map.scan"] = torch.stack([keep_scan(w, x, t, (3.0, 5.5)) for t in text])
     out["ties.case"], out["ties.chosen"] = topk_ties()
     save_file({k: v.contiguous() for k, v in out.items()}, os.path.join(HERE, "cam.safetensors"))
+    noisy = noisy_maps(w, x, text)
+    save_file({k: v.contiguous() for k, v in noisy.items()}, os.path.join(HERE, "cam_noise.safetensors"))
