@@ -118,11 +118,16 @@ static mcs_tensor *attend(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
     return mcs_scope_end(c, s, y);
 }
 
-static mcs_tensor *layer_forward(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
-                                 const mcs_tensor *mask)
+typedef struct {
+    const bert_layer *l;
+    const mcs_tensor *mask; /* (B,N); NULL: none */
+} layer_args;
+
+static mcs_tensor *layer_forward(mcs_ctx *c, const void *arg, const mcs_tensor *x)
 {
+    const bert_layer *l = ((const layer_args *)arg)->l;
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *a = attend(c, l, x, mask);
+    mcs_tensor *a = attend(c, l, x, ((const layer_args *)arg)->mask);
     mcs_tensor *h = mcs_hooked(c, l->up.name) ? mcs_gelu(c, mcs_linear_forward(c, &l->up, a))
                                               : mcs_linear_gelu(c, a, l->up.weight, l->up.bias);
     h = mcs_linear_forward_add(c, &l->down, h, a);
@@ -166,6 +171,7 @@ mcs_tensor *mcs_bert_hidden(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids
     mcs_scope s = mcs_scope_begin(c);
     mcs_tensor *x = embed(c, m, ids);
     for (int i = 0; i < m->cfg.depth; i++)
-        x = layer_forward(c, &m->layers[i], x, mask);
+        x = mcs_recompute(c, layer_forward, &(layer_args){ &m->layers[i], mask },
+                          sizeof(layer_args), x);
     return mcs_scope_end(c, s, x);
 }

@@ -281,15 +281,22 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
 /* Values kept per token and layer, counted off the operations: input and output of the norms, the
  * packed q, k, v, the attention's output, both residuals (9 widths), and the hidden layer before
  * and after its activation. */
-static int64_t tower_bytes(int64_t tokens, int64_t dim, int64_t hidden, int64_t depth)
+static int64_t tower_bytes(int64_t tokens, int64_t dim, int64_t hidden, int64_t depth,
+                           bool recompute)
 {
-    return tokens * depth * (12 * dim + 3 * hidden) * (int64_t)sizeof(float);
+    int64_t layer = 12 * dim + 3 * hidden;
+    /* recomputed: what goes into each layer; values and gradients of one, and of the ends */
+    int64_t all = recompute ? depth * dim + 20 * dim + 5 * hidden : depth * layer;
+    return tokens * all * (int64_t)sizeof(float);
 }
 
-int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, int captions)
+int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, int captions,
+                            bool recompute)
 {
-    int64_t grid = cfg->vision.image / cfg->vision.patch, pixels = cfg->vision.image;
-    return tower_bytes(grid * grid + 1, cfg->vision.dim, cfg->vision.mlp_dim, cfg->vision.depth) +
-           captions * tower_bytes(length, cfg->text.dim, cfg->text.mlp_dim, cfg->text.depth) +
+    const mcs_vit_config *v = &cfg->vision;
+    const mcs_bert_config *t = &cfg->text;
+    int64_t grid = v->image / v->patch, pixels = v->image;
+    return tower_bytes(grid * grid + 1, v->dim, v->mlp_dim, v->depth, recompute) +
+           captions * tower_bytes(length, t->dim, t->mlp_dim, t->depth, recompute) +
            8 * 3 * pixels * pixels;
 }

@@ -62,9 +62,10 @@ mcs_tensor *mcs_clip_loss(mcs_ctx *c, const mcs_biomedclip *m, const mcs_tensor 
                           const mcs_tensor *text, const uint8_t *negatives,
                           const mcs_clip_step_opts *o);
 
-/* About the bytes that the tape holds for one pair with captions of `length` ids: to choose
- * micro. */
-int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, int captions);
+/* About the bytes that the tape holds for one pair with captions of `length` ids, to choose
+ * micro; `recompute`: in a context with mcs_set_recompute(). */
+int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, int captions,
+                            bool recompute);
 
 /* ---- Which weights are trained ---- */
 

@@ -105,11 +105,16 @@ static mcs_tensor *block_mlp(mcs_ctx *c, const sam_block *b, const mcs_tensor *x
     return mcs_scope_end(c, s, mcs_linear_add(c, h, down->weight, down->bias, x));
 }
 
-static mcs_tensor *block_forward(mcs_ctx *c, const mcs_sam_vit *m, const sam_block *b,
-                                 const mcs_tensor *x)
+typedef struct {
+    const mcs_sam_vit *m;
+    const sam_block *b;
+} block_args;
+
+static mcs_tensor *block_forward(mcs_ctx *c, const void *arg, const mcs_tensor *x)
 {
+    const sam_block *b = ((const block_args *)arg)->b;
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *y = block_mlp(c, b, block_attend(c, m, b, x));
+    mcs_tensor *y = block_mlp(c, b, block_attend(c, ((const block_args *)arg)->m, b, x));
     return mcs_scope_end(c, s, mcs_tap(c, b->name, y));
 }
 
@@ -130,7 +135,8 @@ mcs_tensor *mcs_sam_vit_tokens(mcs_ctx *c, const mcs_sam_vit *m, const mcs_tenso
         /* outputs kept by the blocks of a group pile up until its scope ends */
         mcs_scope group = mcs_scope_begin(c);
         for (int j = i; j < i + 4 && j < m->cfg.depth; j++)
-            x = block_forward(c, m, &m->blocks[j], x);
+            x = mcs_recompute(c, block_forward, &(block_args){ m, &m->blocks[j] },
+                              sizeof(block_args), x);
         x = mcs_scope_end(c, group, x);
     }
     return mcs_scope_end(c, s, x);

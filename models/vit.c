@@ -94,8 +94,9 @@ static mcs_tensor *block_feed(mcs_ctx *c, const vit_block *b, const mcs_tensor *
     return mcs_scope_end(c, s, mcs_mlp_forward_add(c, &b->mlp, h, x));
 }
 
-static mcs_tensor *block_forward(mcs_ctx *c, const vit_block *b, const mcs_tensor *x)
+static mcs_tensor *block_forward(mcs_ctx *c, const void *arg, const mcs_tensor *x)
 {
+    const vit_block *b = arg;
     mcs_scope s = mcs_scope_begin(c);
     mcs_tensor *y = block_feed(c, b, block_attend(c, b, x));
     return mcs_scope_end(c, s, mcs_tap(c, b->name, y));
@@ -163,7 +164,7 @@ static mcs_tensor *run_blocks(mcs_ctx *c, const mcs_vit *m, mcs_tensor *x, int c
     for (int i = 0; i < count; i += BLOCKS_PER_SCOPE) {
         mcs_scope s = mcs_scope_begin(c);
         for (int j = i; j < i + BLOCKS_PER_SCOPE && j < count; j++)
-            x = block_forward(c, &m->blocks[j], x);
+            x = mcs_recompute(c, block_forward, &m->blocks[j], sizeof *m->blocks, x);
         x = mcs_scope_end(c, s, x);
     }
     return x;

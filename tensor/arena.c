@@ -129,7 +129,8 @@ void mcs_arena_release(mcs_arena *a, mcs_arena_mark m)
 void mcs_arena_rescue(void *dst, const void *src, size_t bytes)
 {
     UNPOISON(src, bytes);
-    memmove(dst, src, bytes);
+    if (dst != src)
+        memmove(dst, src, bytes);
     uintptr_t d = (uintptr_t)dst, s = (uintptr_t)src;
     if (d <= s && s < d + bytes)        /* overlap: dst is in use, the rest is free again */
         POISON((const char *)dst + bytes, s - d);

@@ -26,6 +26,8 @@ struct mcs_ctx {
     const struct mcs_vec *vec;  /* kernels for this processor */
     mcs_precision precision;
     bool grad, training;
+    bool recompute;             /* blocks keep only their input, see recompute.c */
+    bool probing, wanted;       /* grad is off, but tell whether anything would be recorded */
 
     mcs_node **tape;            /* in order of execution, hence topological */
     int64_t tape_count, tape_capacity;
@@ -41,6 +43,11 @@ struct mcs_ctx {
     uint64_t seed, stream, op_counter;
 };
 
+/* tape.c: mcs_record() without asking mcs_will_record(). */
+mcs_tensor *mcs_record_node(mcs_ctx *c, const mcs_op *op, mcs_tensor *out, void *saved,
+                            int in_count, const mcs_tensor *const *in);
+/* tape.c: the tape backwards, from its end to node `first`. */
+void mcs_tape_walk(mcs_ctx *c, int64_t first);
 /* tape.c: appends a leaf node for x; NULL after mcs_fail(). */
 mcs_node *mcs_node_leaf(mcs_ctx *c, const mcs_tensor *x);
 /* hook.c: frees pinned tensors and forgets what the watches saw. */

@@ -8,13 +8,16 @@
 #include <string.h>
 #include "tensor/ctx_internal.h"
 
-bool mcs_will_record(const mcs_ctx *c, int in_count, const mcs_tensor *const *in)
+bool mcs_will_record(mcs_ctx *c, int in_count, const mcs_tensor *const *in)
 {
-    if (!c->grad)
+    if (!c->grad && !c->probing)
         return false;
-    for (int i = 0; i < in_count; i++)
-        if (in[i] && in[i]->node)
-            return true;
+    bool any = false;
+    for (int i = 0; i < in_count && !any; i++)
+        any = in[i] && in[i]->node;
+    if (c->grad)
+        return any;
+    c->wanted |= any;
     return false;
 }
 
@@ -46,8 +49,13 @@ mcs_tensor *mcs_record(mcs_ctx *c, const mcs_op *op, mcs_tensor *out, void *save
 {
     if (c->error.status != MCS_OK)
         return NULL;                    /* the operation ran out of memory on its way */
-    if (!out || !mcs_will_record(c, in_count, in))
-        return out;
+    bool recorded = out && mcs_will_record(c, in_count, in);
+    return recorded ? mcs_record_node(c, op, out, saved, in_count, in) : out;
+}
+
+mcs_tensor *mcs_record_node(mcs_ctx *c, const mcs_op *op, mcs_tensor *out, void *saved,
+                            int in_count, const mcs_tensor *const *in)
+{
     size_t bytes = (size_t)in_count * sizeof *in;
     const mcs_tensor **copy = mcs_alloc(c, bytes);
     mcs_node *n = copy ? node_new(c, op, out) : NULL;
@@ -135,6 +143,20 @@ static bool seed_gradient(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy)
     return true;
 }
 
+void mcs_tape_walk(mcs_ctx *c, int64_t first)
+{
+    for (int64_t i = c->tape_count - 1; i >= first && c->error.status == MCS_OK; i--) {
+        mcs_node *n = c->tape[i];
+        if (!n->op || !n->grad)
+            continue;
+        mcs_arena_mark m = mcs_arena_now(&c->work);
+        n->op->backward(c, n);
+        mcs_arena_release(&c->work, m);
+        if (!n->keep_grad && n->grad)
+            grad_release(c, n);
+    }
+}
+
 mcs_status mcs_backward(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy)
 {
     if (c->error.status != MCS_OK)
@@ -146,16 +168,7 @@ mcs_status mcs_backward(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy)
         mcs_fail(c, MCS_ESHAPE, "backward: %s",
                  dy ? "dy must have the shape of y" : "y is no scalar, so dy is needed");
     else if (seed_gradient(c, y, dy))
-        for (int64_t i = c->tape_count - 1; i >= 0 && c->error.status == MCS_OK; i--) {
-            mcs_node *n = c->tape[i];
-            if (!n->op || !n->grad)
-                continue;
-            mcs_arena_mark m = mcs_arena_now(&c->work);
-            n->op->backward(c, n);
-            mcs_arena_release(&c->work, m);
-            if (!n->keep_grad)
-                grad_release(c, n);
-        }
+        mcs_tape_walk(c, 0);
     return c->error.status;
 }
 

@@ -121,6 +121,21 @@ mcs_status mcs_backward(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy) M
  * it; NULL if there is none.  (Intermediate gradients are released as backward proceeds.) */
 mcs_tensor *mcs_grad(mcs_ctx *c, const mcs_tensor *x);
 
+/* ---- Memory for time ---- */
+
+/* Part of a network: x and weights to y.  It may draw random numbers, but must leave nothing
+ * behind that running it twice would change (running statistics of a batch norm). */
+typedef mcs_tensor *mcs_recomputed(mcs_ctx *c, const void *arg, const mcs_tensor *x);
+/* fn(c, arg, x).  While mcs_set_recompute() is on and gradients are recorded, the tape keeps only x
+ * and y of the block; mcs_backward() runs fn again, with the same random numbers, when it gets
+ * there (Chen et al. 2016, "sublinear memory"; torch.utils.checkpoint).  Gradients are the same bit
+ * for bit, for the price of a second forward.  `bytes` of arg are copied; tensors that it points to
+ * must live as long as the tape, and only x and weights get gradients.  With hooks or a trace set
+ * it is a plain call, for whoever looks into a block needs its tape. */
+mcs_tensor *mcs_recompute(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
+                          const mcs_tensor *x);
+bool mcs_set_recompute(mcs_ctx *c, bool on);        /* off at first; returns the old setting */
+
 /* ---- Hooks.  Modules call mcs_tap() on their output under their state-dict path. ---- */
 
 typedef mcs_tensor *mcs_hook(mcs_ctx *c, const char *name, mcs_tensor *x, void *arg);

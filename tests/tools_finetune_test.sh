@@ -72,6 +72,8 @@ if [ "$kept" -ge 3 ] && [ "$kept" -le 4 ]; then good; else bad "keeps 3 and the 
 check "one thread" 0 $train --name t1 --epochs 2 --lr 1e-3 --threads 1
 check "three threads" 0 $train --name t3 --epochs 2 --lr 1e-3 --threads 3
 same "threads do not matter" logs/t1/checkpoints/epoch_2.safetensors logs/t3/checkpoints/epoch_2.safetensors
+check "blocks recomputed" 0 $train --name t2 --epochs 2 --lr 1e-3 --grad-checkpointing
+same "recomputing does not matter" logs/t1/checkpoints/epoch_2.safetensors logs/t2/checkpoints/epoch_2.safetensors
 check "in parts" 0 $train --name t4 --epochs 2 --lr 1e-3 --micro-batch 1
 check "other seed" 0 $train --name t5 --epochs 2 --lr 1e-3 --seed 1
 differ "the seed matters" logs/t1/checkpoints/epoch_2.safetensors logs/t5/checkpoints/epoch_2.safetensors

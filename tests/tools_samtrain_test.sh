@@ -47,6 +47,9 @@ hasnot "only the decoder changes" diff.txt prompt_encoder
 has "the decoder changes" diff.txt mask_decoder
 check "three threads, no cache" 0 $train --epochs 2 --name d3 --threads 3 --cache 0
 same "neither threads nor cache matter" logs/d/checkpoints/epoch_2.safetensors logs/d3/checkpoints/epoch_2.safetensors
+check "blocks kept" 0 $train --epochs 2 --train all --name d6
+check "blocks recomputed" 0 $train --epochs 2 --train all --name d7 --grad-checkpointing
+same "recomputing does not matter" logs/d6/checkpoints/epoch_2.safetensors logs/d7/checkpoints/epoch_2.safetensors
 check "accumulated" 0 $train --epochs 2 --name d4 --batch-size 1 --accum-freq 2
 same "accumulated" logs/d/checkpoints/epoch_2.safetensors logs/d4/checkpoints/epoch_2.safetensors
 check "other seed" 0 $train --epochs 2 --name d5 --seed 1

@@ -19,7 +19,7 @@ typedef struct {
     const char *jitter;
     int direction, prompts, target;
     float dice, bce, focal, iou, smooth;
-    bool squared;
+    bool squared, checkpointing;
     int batch, accum, scheduler;
     uint64_t cache;
     cli_run_opts run;

@@ -165,6 +165,7 @@ int st_run_all(st_run *r)
     r->ctx = cli_context(r->t, true, &code);
     if (!r->ctx)
         return code;
+    mcs_set_recompute(r->ctx, r->o->checkpointing);
     code = make_caches(r);
     if (code == CLI_CONTINUE)
         code = st_model_make(r);

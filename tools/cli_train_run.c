@@ -23,7 +23,8 @@ static int64_t micro_of(const tr_run *r, const mcs_clip_batch *b)
     if (r->o->micro > 0)
         return r->o->micro;
     const int64_t room = r->t->mem_limit ? (int64_t)(r->t->mem_limit / 2) : INT64_C(3) << 30;
-    int64_t pair = mcs_clip_pair_bytes(mcs_biomedclip_get_config(r->model), b->length, b->captions);
+    int64_t pair = mcs_clip_pair_bytes(mcs_biomedclip_get_config(r->model), b->length, b->captions,
+                                       r->o->checkpointing);
     int64_t fits = room / pair > 0 ? room / pair : 1;
     return r->o->accum > 1 && r->o->batch < fits ? r->o->batch : fits;
 }
@@ -233,6 +234,7 @@ int tr_run_all(tr_run *r)
     if (code != CLI_CONTINUE)
         return code;
     mcs_set_training(r->ctx, true);
+    mcs_set_recompute(r->ctx, r->o->checkpointing);
     code = tr_model_make(r);
     code = tr_agree(r, code == CLI_CONTINUE ? cli_run_check_place(&r->run, &work) : code);
     if (code == CLI_CONTINUE)

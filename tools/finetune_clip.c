@@ -93,7 +93,9 @@ static const cli_option options[] = {
       "pairs in memory at a time; the gradient is that of the whole batch", NULL,
       CLI_AUTO | CLI_RESULT },
     { CLI_FLAG, "grad-checkpointing", 0, AT(checkpointing), NULL, 0, 0,
-      "accepted for open_clip's sake; --micro-batch bounds the memory", NULL, 0 },
+      "keep only the inputs of transformer blocks and run them again backwards: the same bits in "
+      "less memory, a third slower",
+      NULL, 0 },
     CLI_RUN_LENGTH(tr_opts),
     { CLI_CHOICE, "lr-scheduler", 0, AT(scheduler), "step|cosine|const", 0, 0,
       "step: times --lr-gamma each epoch; cosine: to 0 at the end", NULL, CLI_RESULT },

@@ -73,6 +73,10 @@ static const cli_option options[] = {
     { CLI_INT, "batch-size", 'b', AT(batch), "N", 1, 1e6, "pictures of a step", NULL, CLI_RESULT },
     { CLI_INT, "accum-freq", 0, AT(accum), "N", 1, 1e5, "so many batches make one step", NULL,
       CLI_RESULT },
+    { CLI_FLAG, "grad-checkpointing", 0, AT(checkpointing), NULL, 0, 0,
+      "keep only the inputs of the encoder's blocks and run them again backwards: the same bits in "
+      "less memory, a third slower",
+      NULL, 0 },
     CLI_RUN_LENGTH(st_opts),
     { CLI_CHOICE, "lr-scheduler", 0, AT(scheduler), "const|cosine|step|poly", 0, 0,
       "cosine: to 0 at the end; step: times --lr-gamma each epoch; poly: (1 - t)^--lr-gamma", NULL,
