@@ -192,6 +192,11 @@ static bool find_set(const picture *p, int32_t *labels, mcs_components *out)
     return ok;
 }
 
+static bool on_edge(const mcs_component *c, int w, int h)
+{
+    return c->x0 == 0 || c->y0 == 0 || c->x1 == w - 1 || c->y1 == h - 1;
+}
+
 /* Background sets that do not reach the edge of the picture. */
 static bool find_holes(const picture *p, mcs_components *out)
 {
@@ -204,7 +209,7 @@ static bool find_holes(const picture *p, mcs_components *out)
     int64_t kept = base;
     for (int64_t i = base; i < out->count; i++) {
         mcs_component *c = &out->item[i];
-        if (c->x0 == 0 || c->y0 == 0 || c->x1 == p->w - 1 || c->y1 == p->h - 1)
+        if (on_edge(c, p->w, p->h))
             continue;
         c->hole = true;
         out->item[kept++] = *c;
@@ -213,13 +218,20 @@ static bool find_holes(const picture *p, mcs_components *out)
     return true;
 }
 
+static mcs_status size_fits(const uint8_t *mask, int w, int h, mcs_error *e)
+{
+    if (mask && w > 0 && h > 0 && (int64_t)w * h < INT32_MAX)
+        return MCS_OK;
+    return mcs_error_set(e, MCS_EINVAL,
+                         "components: a mask of %d x %d; expected 1 to 2^31-2 pixels", w, h);
+}
+
 mcs_status mcs_components_find(const uint8_t *mask, int w, int h, bool holes, int32_t *labels,
                                mcs_components *out, mcs_error *e)
 {
     *out = (mcs_components){ 0 };
-    if (!mask || w < 1 || h < 1 || (int64_t)w * h >= INT32_MAX)
-        return mcs_error_set(e, MCS_EINVAL,
-                             "components: a mask of %d x %d; expected 1 to 2^31-2 pixels", w, h);
+    if (size_fits(mask, w, h, e) != MCS_OK)
+        return MCS_EINVAL;
     picture p = { mask, w, h };
     if (find_set(&p, labels, out) && (!holes || find_holes(&p, out)))
         return MCS_OK;
@@ -277,4 +289,30 @@ mcs_status mcs_components_keep(uint8_t *mask, int w, int h, int keep, int64_t mi
     mcs_components_free(&c);
     free(labels);
     return s;
+}
+
+mcs_status mcs_components_fill(uint8_t *mask, int w, int h, int64_t max_area, int64_t *filled,
+                               mcs_error *e)
+{
+    mcs_components sets = { 0 };
+    run_list runs = { 0 };
+    int64_t count = 0;
+    if (size_fits(mask, w, h, e) != MCS_OK)
+        return MCS_EINVAL;
+    bool ok = runs_find(mask, w, h, false, &runs) && components_gather(&runs, &sets);
+    for (int64_t i = 0; ok && i < runs.count; i++) {
+        const run *r = &runs.run[i];
+        const mcs_component *c = &sets.item[r->parent];
+        if (on_edge(c, w, h) || (max_area > 0 && c->area > max_area))
+            continue;
+        memset(mask + (int64_t)r->y * w + r->x0, 1, (size_t)(r->x1 - r->x0 + 1));
+        count += r->x1 - r->x0 + 1;
+    }
+    free(runs.run);
+    mcs_components_free(&sets);
+    if (filled)
+        *filled = count;
+    return ok ? MCS_OK
+              : mcs_error_set(e, MCS_ENOMEM, "components: out of memory for a mask of %d x %d", w,
+                              h);
 }

@@ -32,4 +32,9 @@ void mcs_components_free(mcs_components *c);
  * keep <= 0: all.  *kept, Nullable: how many are left. */
 mcs_status mcs_components_keep(uint8_t *mask, int w, int h, int keep, int64_t min_area,
                                int64_t *kept, mcs_error *e) MCS_MUST_CHECK;
+
+/* Fills holes, 4-connected background that meets no picture edge, of at most max_area pixels
+ * (<= 0: all) with 1.  *filled, Nullable: pixels.  Linear time.  MCS_EINVAL (size), MCS_ENOMEM. */
+mcs_status mcs_components_fill(uint8_t *mask, int w, int h, int64_t max_area, int64_t *filled,
+                               mcs_error *e) MCS_MUST_CHECK;
 #endif

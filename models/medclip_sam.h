@@ -68,6 +68,11 @@ typedef enum {                  /* how a picture that is not square meets the sq
     MCS_ZEROSHOT_STRETCH             /* centre crop, map stretched over everything (released code) */
 } mcs_zeroshot_fit;
 typedef enum { MCS_ENSEMBLE_EMBEDDING, MCS_ENSEMBLE_MAP } mcs_zeroshot_ensemble;
+typedef enum {                  /* what is done with negative texts */
+    MCS_NEGATIVE_EMBEDDING,     /* explained is cos(text) - weight * mean of the negatives' cos */
+    MCS_NEGATIVE_MAP,           /* relu(map - weight * mean of the negatives' maps) */
+    MCS_NEGATIVE_RELEVANCE      /* as EMBEDDING, but in the relevance map alone: for products */
+} mcs_zeroshot_negative;
 typedef enum {
     MCS_COARSE_CRF,
     MCS_COARSE_OTSU,
@@ -86,6 +91,8 @@ typedef struct {
     mcs_zeroshot_gradient gradient;
     mcs_zeroshot_fit fit;
     mcs_zeroshot_ensemble ensemble;
+    mcs_zeroshot_negative negative;
+    float negative_weight;      /* 1 */
     const char *cam_layer;      /* Nullable: info.cam_layer */
     float cam_scale;            /* multiplies cosines in the channel scores; 0: info.logit_scale */
     int topk;                   /* channels that gScoreCAM scores: 300 */
@@ -108,6 +115,7 @@ typedef struct {
     bool overlay_saliency;      /* released code: the CRF reads the JET overlay as grey levels */
     int num_contours;           /* largest 8-connected components kept: 1; 0: all */
     int64_t min_size;           /* pixels; smaller components are dropped: 0 */
+    int64_t fill_holes;         /* pixels; holes of at most as many are filled: 0 */
 
     /* SAM */
     mcs_zeroshot_prompts prompts;
@@ -115,8 +123,11 @@ typedef struct {
                                  * masks are joined */
     bool contour_holes;         /* released code: with multi_contour, holes get boxes too */
     bool multimask;             /* three masks, the one with the best iou_pred is taken */
+    int refine;                 /* further passes, with the logits of the one before as mask prompt
+                                 * beside boxes and points: 0 */
     float pad_box;              /* percent of the box's side added on each side: 0 */
     int points;                 /* random points inside the coarse mask (prompts points, both): 10 */
+    int background_points;      /* and as many outside it, as background: 0 */
     mcs_zeroshot_empty empty;   /* no coarse mask: box around the whole picture, or empty mask */
     uint64_t seed;              /* choice of points, noise of m2ib, masks of rise */
 } mcs_zeroshot_opts;
@@ -144,6 +155,9 @@ typedef struct {
     int text_count;
     const mcs_tensor *embedding;        /* mcs_medclip_sam_text() of these texts, to compute it
                                          * once for many pictures; Nullable: computed here */
+    const char *const *negatives;       /* texts of what it is not, or that say nothing */
+    int negative_count;
+    const mcs_tensor *negative_embedding;       /* Nullable, as embedding */
     const mcs_zeroshot_box *boxes;
     int box_count;
     const mcs_zeroshot_point *points;

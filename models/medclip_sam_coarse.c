@@ -112,34 +112,58 @@ static bool find_boxes(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
     return r->boxes != NULL;
 }
 
-/* ---- Points: pixels of the mask drawn at random, with replacement, reproducibly ---- */
+/* ---- Points: pixels of the mask, or outside it, drawn at random, with replacement, reproducibly ---- */
 
-static bool draw_points(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
+/* n of the `area` pixels that are `inside` or not, behind those there are. */
+static bool draw_some(mcs_zeroshot_job *j, mcs_zeroshot_result *r, int n, int64_t area, int inside)
 {
-    int n = r->coarse_area > 0 ? j->o->points : 0;
-    r->points = calloc((size_t)n + 1, sizeof *r->points);
     int64_t *rank = calloc((size_t)n + 1, sizeof *rank), seen = 0;
-    if (!r->points || !rank) {
-        free(rank);
+    mcs_zeroshot_point *out = r->points + r->point_count;
+    if (!rank) {
         mcs_fail(j->c, MCS_ENOMEM, "out of memory for %d points", n);
         return false;
     }
     for (int k = 0; k < n; k++) {
         uint32_t u[4];
-        mcs_philox((uint64_t[]){ j->o->seed, 0x706f696e7473u }, (uint64_t)k, u);
-        rank[k] = (int64_t)((((uint64_t)u[0] << 32) | u[1]) % (uint64_t)r->coarse_area);
+        mcs_philox((uint64_t[]){ j->o->seed, 0x706f696e7473u + !inside }, (uint64_t)k, u);
+        rank[k] = (int64_t)((((uint64_t)u[0] << 32) | u[1]) % (uint64_t)area);
     }
     for (int64_t i = 0; i < j->pixels; i++) {
-        if (!r->coarse[i])
+        if (r->coarse[i] != inside)
             continue;
         for (int k = 0; k < n; k++)
             if (rank[k] == seen)
-                r->points[k] = (mcs_zeroshot_point){ (float)(i % r->width), (float)(i / r->width), 1 };
+                out[k] = (mcs_zeroshot_point){ (float)(i % r->width), (float)(i / r->width), inside };
         seen++;
     }
     free(rank);
-    r->point_count = n;
+    r->point_count += n;
     return true;
+}
+
+static bool draw_points(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
+{
+    int64_t outside = j->pixels - r->coarse_area;
+    int n = r->coarse_area > 0 ? j->o->points : 0;
+    int away = n > 0 && outside > 0 ? j->o->background_points : 0;
+    r->points = calloc((size_t)n + (size_t)away + 1, sizeof *r->points);
+    if (!r->points) {
+        mcs_fail(j->c, MCS_ENOMEM, "out of memory for %d points", n);
+        return false;
+    }
+    return (n == 0 || draw_some(j, r, n, r->coarse_area, 1)) &&
+           (away == 0 || draw_some(j, r, away, outside, 0));
+}
+
+/* The components that are asked for, without their holes. */
+static bool clean(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
+{
+    const mcs_zeroshot_opts *o = j->o;
+    mcs_error *e = mcs_ctx_error(j->c);
+    return mcs_components_keep(r->coarse, r->width, r->height, o->num_contours, o->min_size, NULL,
+                               e) == MCS_OK &&
+           (o->fill_holes == 0 || mcs_components_fill(r->coarse, r->width, r->height, o->fill_holes,
+                                                      NULL, e) == MCS_OK);
 }
 
 bool mcs_zeroshot_coarse_mask(mcs_zeroshot_job *j, int i)
@@ -156,8 +180,7 @@ bool mcs_zeroshot_coarse_mask(mcs_zeroshot_job *j, int i)
         overlay_grey(r->saliency, j->rgb->data, j->pixels, grey);
     bool fine = make_mask(j, grey ? grey : r->saliency, r->coarse);
     free(grey);
-    if (!fine || mcs_components_keep(r->coarse, r->width, r->height, j->o->num_contours,
-                                     j->o->min_size, NULL, mcs_ctx_error(j->c)) != MCS_OK)
+    if (!fine || !clean(j, r))
         return false;
     for (int64_t p = 0; p < j->pixels; p++)
         r->coarse_area += r->coarse[p];

@@ -30,11 +30,26 @@ static inline bool mcs_zeroshot_prompted(const mcs_zeroshot_query *q)
     return q->box_count > 0 || q->point_count > 0;
 }
 
+/* What is explained: one row per map. */
+typedef struct {
+    mcs_tensor *rows; /* (P,D): all queries' texts, negatives that get maps, the nonsense */
+    mcs_tensor *against; /* (P,D): the same, less the negatives that get none */
+    int *first, *maps; /* (count): rows of a query's texts */
+    int *first_negative, *negatives; /* (count): rows of its negatives */
+    int total; /* P */
+    int nonsense; /* its row, or -1 */
+} mcs_zeroshot_texts;
+
 double mcs_zeroshot_clock(void);
+/* Encodes the texts of all queries (medclip_sam_texts.c).  t->rows stays NULL if there are none.
+ * The caller frees t->first.  False: see the context. */
+bool mcs_zeroshot_collect(mcs_zeroshot_job *j, mcs_zeroshot_texts *t);
 /* Maps (P,grid,grid) in [0,1] of the texts in rows (P,D): the product of the methods asked for;
- * peak (P).  cam was made on the same model and image. */
+ * relevance alone explains the rows of `against` instead; peak (P).  cam was made on the same model
+ * and image. */
 mcs_tensor *mcs_zeroshot_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_cam_model *m,
-                              const mcs_tensor *image, const mcs_tensor *rows, float *peak);
+                              const mcs_tensor *image, const mcs_tensor *rows,
+                              const mcs_tensor *against, float *peak);
 /* Saliency of every query that has texts, into its result.  False: see the context. */
 bool mcs_zeroshot_saliency(mcs_zeroshot_job *j);
 /* Coarse mask and boxes of query i from its saliency. */

@@ -143,12 +143,19 @@ static void scale_product(mcs_tensor *maps, float *peak)
 }
 
 mcs_tensor *mcs_zeroshot_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_cam_model *m,
-                              const mcs_tensor *image, const mcs_tensor *rows, float *peak)
+                              const mcs_tensor *image, const mcs_tensor *rows,
+                              const mcs_tensor *against, float *peak)
 {
-    mcs_tensor *maps = one_method(j, j->o->cams[0], cam, m, image, rows, peak);
-    for (int k = 1; maps && k < j->o->cam_count; k++)
-        maps = mcs_mul(j->c, maps, one_method(j, j->o->cams[k], cam, m, image, rows, peak));
-    if (maps && j->o->cam_count > 1)
+    mcs_tensor *maps = NULL;
+    for (int k = 0; k < j->o->cam_count; k++) {
+        mcs_zeroshot_cam how = j->o->cams[k];
+        const mcs_tensor *texts = how == MCS_CAM_RELEVANCE ? against : rows;
+        mcs_tensor *factor = one_method(j, how, cam, m, image, texts, peak);
+        maps = k == 0 ? factor : mcs_mul(j->c, maps, factor);
+        if (!maps)
+            return NULL;
+    }
+    if (j->o->cam_count > 1)
         scale_product(maps, peak);
     return maps;
 }

@@ -16,6 +16,7 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
     o->gradient = MCS_CAM_GRADIENT_CLS;
     o->fit = MCS_ZEROSHOT_SQUASH;
     o->ensemble = MCS_ENSEMBLE_EMBEDDING;
+    o->negative_weight = 1.0f;
     o->topk = 300;
     o->m2ib_beta = o->m2ib_lr = 1.0f;
     o->m2ib_layer = -1;
@@ -56,6 +57,7 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
     const field_range fields[] = {
         { "cam_scale", (double)o->cam_scale, 0.0, 1e4 },
         { "cam_count", o->cam_count, 1, MCS_CAM_FACTORS },
+        { "negative_weight", (double)o->negative_weight, 0.0, 100.0 },
         { "topk", o->topk, 1, 1e6 },
         { "batch", o->batch, 0, 4096 },
         { "m2ib_beta", (double)o->m2ib_beta, 0.0, 1e6 },
@@ -76,8 +78,11 @@ mcs_status mcs_zeroshot_check(const mcs_zeroshot_opts *o, mcs_error *e)
         { "threshold", (double)o->threshold, 0.0, 1.0 },
         { "num_contours", o->num_contours, 0, 1e6 },
         { "min_size", (double)o->min_size, 0, 1e9 },
+        { "fill_holes", (double)o->fill_holes, 0, 1e9 },
+        { "refine", o->refine, 0, 10 },
         { "pad_box", (double)o->pad_box, -49.0, 1000.0 },
         { "points", o->points, 1, 1000 },
+        { "background_points", o->background_points, 0, 1000 },
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const field_range *f = &fields[i];

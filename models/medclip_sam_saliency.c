@@ -9,62 +9,9 @@
 #include <string.h>
 #include "models/medclip_sam_internal.h"
 
-/* Words of no meaning: a map that follows the text differs from theirs. */
-static const char *const nonsense[] = { "flurb zint quaggle of the wembly oot" };
-
 static mcs_tensor *features(mcs_ctx *c, const mcs_tensor *images, void *arg)
 {
     return mcs_l2_normalize(c, mcs_biomedclip_encode_image(c, arg, images), 1e-12f);
-}
-
-/* ---- Texts: one row of `rows` per map ---- */
-
-typedef struct {
-    mcs_tensor *rows; /* (P,D) */
-    int *first, *maps; /* per query: its rows */
-    int total;
-} text_rows;
-
-/* Mean of the normalised embeddings, normalised again (Radford et al. 2021, sec. 3.1.4). */
-static mcs_tensor *ensemble(mcs_ctx *c, mcs_tensor *e, mcs_zeroshot_ensemble how)
-{
-    if (!e || how == MCS_ENSEMBLE_MAP || e->shape[0] == 1)
-        return e;
-    return mcs_l2_normalize(c, mcs_mean_dim(c, e, 0, true), 1e-12f);
-}
-
-static mcs_tensor *query_rows(mcs_zeroshot_job *j, const mcs_zeroshot_query *q)
-{
-    mcs_tensor *e = q->embedding
-                        ? mcs_detach(j->c, q->embedding)
-                        : mcs_medclip_sam_text(j->c, j->m, q->texts, q->text_count);
-    return ensemble(j->c, e, j->o->ensemble);
-}
-
-static bool collect_texts(mcs_zeroshot_job *j, text_rows *t)
-{
-    mcs_ctx *c = j->c;
-    const mcs_tensor **parts = calloc((size_t)j->count + 1, sizeof *parts);
-    int n = 0;
-    for (int i = 0; parts && i < j->count; i++) {
-        t->first[i] = t->total;
-        if (mcs_zeroshot_prompted(&j->queries[i]))
-            continue;
-        const mcs_tensor *rows = query_rows(j, &j->queries[i]);
-        if (!rows)
-            break;
-        t->maps[i] = (int)rows->shape[0];
-        t->total += t->maps[i];
-        parts[n++] = rows;
-    }
-    if (parts && n > 0 && j->o->check_prompt)
-        parts[n++] = mcs_medclip_sam_text(c, j->m, nonsense, 1);
-    if (!parts)
-        mcs_fail(c, MCS_ENOMEM, "out of memory for %d queries", j->count);
-    else if (n > 0 && mcs_ctx_status(c) == MCS_OK)
-        t->rows = mcs_concat(c, 0, n, parts);
-    free(parts);
-    return mcs_ctx_status(c) == MCS_OK;
 }
 
 /* ---- Maps ---- */
@@ -118,11 +65,44 @@ typedef struct {
     const mcs_tensor *feature; /* (1,D) */
 } explained;
 
-/* The mean of the query's maps (one, unless the ensemble is over maps) at the picture's size. */
-static bool finish_query(mcs_zeroshot_job *j, int i, const text_rows *t, const explained *x)
+/* The mean of the query's maps (one, unless the ensemble is over maps), less that of the negatives'
+ * maps if it has some. */
+static float query_map(const mcs_zeroshot_job *j, const mcs_zeroshot_texts *t, int i,
+                       const explained *x, float *mean)
+{
+    int64_t cells = (int64_t)x->grid * x->grid;
+    float peak = 0;
+    for (int k = t->first[i]; k < t->first[i] + t->maps[i]; k++) {
+        peak = fmaxf(peak, x->peak[k]);
+        for (int64_t p = 0; p < cells; p++)
+            mean[p] += mcs_f32(x->maps)[k * cells + p] / (float)t->maps[i];
+    }
+    for (int k = t->first_negative[i]; k < t->first_negative[i] + t->negatives[i]; k++)
+        for (int64_t p = 0; p < cells; p++)
+            mean[p] -=
+                j->o->negative_weight * mcs_f32(x->maps)[k * cells + p] / (float)t->negatives[i];
+    for (int64_t p = 0; t->negatives[i] && p < cells; p++)
+        mean[p] = fmaxf(mean[p], 0);
+    return peak;
+}
+
+/* The cosine of the picture with the query's texts, negatives aside. */
+static float query_score(const mcs_zeroshot_texts *t, int i, const mcs_tensor *feature)
+{
+    int64_t dim = t->rows->shape[1];
+    double score = 0;
+    for (int k = t->first[i]; k < t->first[i] + t->maps[i]; k++)
+        for (int64_t d = 0; d < dim; d++)
+            score +=
+                (double)mcs_f32(t->rows)[k * dim + d] * (double)mcs_f32(feature)[d] / t->maps[i];
+    return (float)score;
+}
+
+static bool finish_query(mcs_zeroshot_job *j, int i, const mcs_zeroshot_texts *t,
+                         const explained *x)
 {
     mcs_zeroshot_result *r = &j->results[i];
-    int64_t cells = (int64_t)x->grid * x->grid, dim = t->rows->shape[1];
+    int64_t cells = (int64_t)x->grid * x->grid;
     float *mean = calloc((size_t)cells, sizeof *mean);
     r->saliency = malloc((size_t)j->pixels * sizeof *r->saliency);
     if (!mean || !r->saliency) {
@@ -130,25 +110,17 @@ static bool finish_query(mcs_zeroshot_job *j, int i, const text_rows *t, const e
         mcs_fail(j->c, MCS_ENOMEM, "out of memory for a map of %lld pixels", (long long)j->pixels);
         return false;
     }
-    double score = 0;
-    for (int k = t->first[i]; k < t->first[i] + t->maps[i]; k++) {
-        const float *map = mcs_f32(x->maps) + k * cells, *row = mcs_f32(t->rows) + k * dim;
-        for (int64_t p = 0; p < cells; p++)
-            mean[p] += map[p] / (float)t->maps[i];
-        for (int64_t d = 0; d < dim; d++)
-            score += (double)row[d] * (double)mcs_f32(x->feature)[d] / t->maps[i];
-        r->cam_max = fmaxf(r->cam_max, x->peak[k]);
-    }
-    r->clip_score = (float)score;
-    if (j->o->check_prompt)
-        r->nonsense_corr = correlation(mean, mcs_f32(x->maps) + t->total * cells, cells);
+    r->cam_max = query_map(j, t, i, x, mean);
+    r->clip_score = query_score(t, i, x->feature);
+    if (t->nonsense >= 0)
+        r->nonsense_corr = correlation(mean, mcs_f32(x->maps) + t->nonsense * cells, cells);
     enlarge(j, &x->geometry, mean, x->grid, r->saliency);
     r->cam_mean = rescale(r->saliency, j->pixels);
     free(mean);
     return true;
 }
 
-static bool explain(mcs_zeroshot_job *j, const text_rows *t, explained *x)
+static bool explain(mcs_zeroshot_job *j, const mcs_zeroshot_texts *t, explained *x)
 {
     mcs_ctx *c = j->c;
     const mcs_vit_config *v = &mcs_biomedclip_get_config(j->m->clip)->vision;
@@ -158,10 +130,9 @@ static bool explain(mcs_zeroshot_job *j, const text_rows *t, explained *x)
         mcs_fail(c, MCS_ENOMEM, "out of memory for %lld maps", (long long)t->rows->shape[0]);
     x->peak = peak;
     if (!image || !peak ||
-        mcs_preprocess_clip(j->rgb, v->image,
-                            j->o->fit == MCS_ZEROSHOT_SQUASH ? MCS_FIT_SQUASH : MCS_FIT_CROP,
-                            mcs_clip_mean, mcs_clip_std, mcs_f32(image), &x->geometry,
-                            mcs_ctx_error(c)) != MCS_OK)
+        mcs_preprocess_clip(
+            j->rgb, v->image, j->o->fit == MCS_ZEROSHOT_SQUASH ? MCS_FIT_SQUASH : MCS_FIT_CROP,
+            mcs_clip_mean, mcs_clip_std, mcs_f32(image), &x->geometry, mcs_ctx_error(c)) != MCS_OK)
         return false;
     x->grid = v->image / v->patch;
     mcs_cam_model model = {
@@ -173,20 +144,18 @@ static bool explain(mcs_zeroshot_job *j, const text_rows *t, explained *x)
         .skip = 1,
     };
     mcs_cam *cam = mcs_cam_new(c, &model, image);
-    x->maps = cam ? mcs_zeroshot_maps(j, cam, &model, image, t->rows, peak) : NULL;
+    const mcs_tensor *rows = j->o->negative == MCS_NEGATIVE_EMBEDDING ? t->against : t->rows;
+    x->maps = cam ? mcs_zeroshot_maps(j, cam, &model, image, rows, t->against, peak) : NULL;
     x->feature = x->maps ? mcs_cam_feature(cam) : NULL;
     return x->feature != NULL;
 }
 
 bool mcs_zeroshot_saliency(mcs_zeroshot_job *j)
 {
-    text_rows t = { .first = calloc((size_t)j->count, sizeof(int)),
-                    .maps = calloc((size_t)j->count, sizeof(int)) };
+    mcs_zeroshot_texts t = { 0 };
     explained x = { 0 };
-    double begin = mcs_zeroshot_clock(), texts = begin;
-    if (!t.first || !t.maps)
-        mcs_fail(j->c, MCS_ENOMEM, "out of memory for %d queries", j->count);
-    bool fine = t.first && t.maps && collect_texts(j, &t);
+    double begin = mcs_zeroshot_clock(), texts;
+    bool fine = mcs_zeroshot_collect(j, &t);
     texts = mcs_zeroshot_clock();
     if (fine && t.rows) {
         fine = explain(j, &t, &x);
@@ -198,6 +167,5 @@ bool mcs_zeroshot_saliency(mcs_zeroshot_job *j)
     }
     free((void *)x.peak);
     free(t.first);
-    free(t.maps);
     return fine;
 }

@@ -1,7 +1,8 @@
 /* medclip_sam_segment.c - boxes and points to the final mask (MedCLIP-SAM sec. 2.3).
  *
  * The picture is encoded once.  Each box is a prompt of its own and the masks are joined; points
- * go with every box, or alone are one prompt. */
+ * go with every box, or alone are one prompt.  A refining pass gives SAM its own low-resolution
+ * logits back as mask prompt, and takes the single mask that is meant for unambiguous prompts. */
 #include <math.h>
 #include <stdlib.h>
 #include "models/medclip_sam_internal.h"
@@ -36,6 +37,19 @@ typedef struct {
     int point_count;
 } prompt;
 
+/* The logits (1,1,4G,4G) of the mask with the best estimate, which goes to *iou. */
+static mcs_tensor *best_mask(mcs_zeroshot_job *j, const mcs_sam_prompts *p, bool multimask,
+                             float *iou)
+{
+    mcs_sam_masks m = mcs_sam_decode(j->c, j->m->sam, j->embedding, p, multimask);
+    int64_t best = 0;
+    for (int64_t i = 1; m.iou && i < m.iou->shape[1]; i++)
+        if (mcs_f32(m.iou)[i] > mcs_f32(m.iou)[best])
+            best = i;
+    *iou = m.iou ? mcs_f32(m.iou)[best] : 0;
+    return m.logits ? mcs_slice(j->c, m.logits, 1, best, best + 1) : NULL;
+}
+
 /* predict() rounds coordinates once, predict_torch() (several boxes) in float32. */
 static bool decode(mcs_zeroshot_job *j, mcs_zeroshot_result *r, const prompt *p, int k)
 {
@@ -53,17 +67,14 @@ static bool decode(mcs_zeroshot_job *j, mcs_zeroshot_result *r, const prompt *p,
     mcs_sam_coords(sam, r->width, r->height, p->point_count, p->points, xy, how);
     mcs_sam_prompts prompts = { .count = 1, .boxes = p->box ? box : NULL, .points = p->point_count,
                                 .xy = xy, .labels = p->labels };
-    mcs_sam_masks m = mcs_sam_decode(c, sam, j->embedding, &prompts, j->o->multimask);
-    int64_t best = 0;
-    for (int64_t i = 1; m.iou && i < m.iou->shape[1]; i++)
-        if (mcs_f32(m.iou)[i] > mcs_f32(m.iou)[best])
-            best = i;
-    mcs_tensor *low = m.logits ? mcs_slice(c, m.logits, 1, best, best + 1) : NULL;
-    mcs_tensor *full = mcs_sam_resize(c, sam, low, r->width, r->height);
-    if (full) {
-        r->iou_pred[k] = mcs_f32(m.iou)[best];
-        r->stability[k] = join(mcs_f32(full), j->pixels, r->mask);
+    mcs_tensor *low = best_mask(j, &prompts, j->o->multimask, &r->iou_pred[k]);
+    for (int pass = 0; low && pass < j->o->refine; pass++) {
+        prompts.mask = low;
+        low = best_mask(j, &prompts, false, &r->iou_pred[k]);
     }
+    mcs_tensor *full = mcs_sam_resize(c, sam, low, r->width, r->height);
+    if (full)
+        r->stability[k] = join(mcs_f32(full), j->pixels, r->mask);
     mcs_scope_end(c, s, NULL);
     free(xy);
     return full != NULL;

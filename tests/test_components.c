@@ -174,12 +174,52 @@ static void test_refusals(void **state)
     assert_int_equal(c.count, 0);
 }
 
+/* Holes by 4-connection: a diagonal gap in the ring does not open the large one, the bay at the
+ * edge is none. */
+static void test_fill(void **state)
+{
+    (void)state;
+    static const char *const picture[7] = { "#########", /* */
+                                            "#..#....#", "#..#.##.#", "####.##.#",
+                                            "#..#....#", ".#.######", ".#......." };
+    static const char *const small[7] = { "#########", "####....#", "####.##.#", "####.##.#",
+                                          "#..#....#", ".#.######", ".#......." };
+    static const char *const all[7] = { "#########", "#########", "#########", "#########",
+                                        "#..######", ".#.######", ".#......." };
+    uint8_t mask[63], again[63];
+    for (int i = 0; i < 63; i++)
+        again[i] = mask[i] = (picture[i / 9][i % 9] == '#') * 255;
+    int64_t filled = -1;
+    assert_int_equal(mcs_components_fill(mask, 9, 7, 4, &filled, NULL), MCS_OK);
+    assert_int_equal(filled, 4);
+    for (int i = 0; i < 63; i++)
+        assert_int_equal(mask[i] != 0, small[i / 9][i % 9] == '#');
+    assert_int_equal(mcs_components_fill(again, 9, 7, 0, &filled, NULL), MCS_OK);
+    for (int i = 0; i < 63; i++)
+        assert_int_equal(again[i] != 0, all[i / 9][i % 9] == '#');
+    assert_int_equal(mcs_components_fill(again, 9, 7, 0, &filled, NULL), MCS_OK);
+    assert_int_equal(filled, 0);
+    mcs_error e = { 0 };
+    assert_int_equal(mcs_components_fill(again, 0, 7, 0, NULL, &e), MCS_EINVAL);
+    assert_int_equal(mcs_components_fill(NULL, 3, 7, 0, NULL, &e), MCS_EINVAL);
+    for (int side = 0; side < 4; side++) { /* a bay open at one edge alone */
+        uint8_t bay[9] = { 1, 1, 1, 1, 0, 1, 1, 1, 1 };
+        bay[(const int[]){ 1, 3, 5, 7 }[side]] = 0;
+        assert_int_equal(mcs_components_fill(bay, 3, 3, 0, &filled, NULL), MCS_OK);
+        assert_int_equal(filled, 0);
+    }
+    uint8_t none[4] = { 0 };
+    assert_int_equal(mcs_components_fill(none, 2, 2, 0, &filled, NULL), MCS_OK);
+    assert_int_equal(filled, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes),  cmocka_unit_test(test_nested),
         cmocka_unit_test(test_merging), cmocka_unit_test(test_golden),
         cmocka_unit_test(test_keep),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

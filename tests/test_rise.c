@@ -94,6 +94,22 @@ static void test_share_kept(void **state)
     assert_non_null(mcs_rise(c, &m, &o, image, text, peak));
     check_ok(c);
     assert_true(peak[0] < 0.05f); /* of 0.2: E[s M] / keep */
+
+    /* one mask by hand: the upper two of four cells, so w(y) = 1 - clamp((y + .5) / 12 - .5) */
+    double rows[GRID] = { 0 }, score = 0;
+    for (int y = 0; y < SIDE; y++) {
+        double w = 1.5 - (y + 0.5) / 12;
+        w = w > 1 ? 1 : w;
+        rows[y * GRID / SIDE] += w * GRID / SIDE;
+        score += w / SIDE;
+    }
+    m.grid_h = m.grid_w = GRID;
+    o = (mcs_rise_opts){ .masks = 1, .grid = 2, .keep = 0.4f };
+    o.cells = (const uint8_t[]){ 1, 1, 0, 0 };
+    o.offsets = (const int[]){ 0, 0 };
+    assert_non_null(mcs_rise(c, &m, &o, image, text, peak));
+    double expected = score * (rows[0] - rows[GRID - 1]) / 0.4;
+    assert_true(fabs((double)peak[0] / expected - 1) < 1e-5);
     mcs_ctx_free(c);
 }
 

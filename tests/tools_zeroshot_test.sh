@@ -78,6 +78,30 @@ check "a label map" 0 run -i in/a.png -o lab --class cyst=cyst --class 'mass=a m
     --class 'mass=a tumor' --save mask,saliency --html
 has "labels are recorded" lab/run.json '"mass": 2'
 exists "a map per class" lab/saliency/a.2-mass.png
+printf '{"a.png": "cyst"}' >p0.json
+check "negatives" 0 run -i in/a.png -o neg -p cyst --negative mass --negative 'a picture' --save saliency,npy
+has "negatives are recorded" neg/results.jsonl '"negative":["mass","a picture"]'
+check "less its map" 0 run -i in/a.png -o negmap -p cyst --negative mass --negative-mode map \
+    --negative-weight 0.5
+check "rivals" 0 run -i in/a.png -o riv --class cyst=cyst --class mass=mass --rivals --save mask,npy
+has "rivals are recorded" riv/results.jsonl '"negative":["mass"]'
+check "less itself by name, once more" 0 run -i in/a.png -o riv2 --class cyst=cyst --class mass=mass \
+    --save mask,npy
+check "a rival of one class" 0 run -i in/a.png -o riv1 -p cyst --negative mass --save mask,npy
+cmp -s riv/npy/a.1-cyst.npy riv2/npy/a.1-cyst.npy && bad "rivals change the map" || good
+same "rivals are negatives" riv/npy/a.1-cyst.npy riv1/npy/a.npy
+check "negatives with prompts by picture" 0 run -i in/a.png -o negjson --prompt-json p0.json --negative mass
+same "negatives with prompts by picture" negjson/masks/a.png riv1/masks/a.png
+check "rivals of nobody" 2 run -i in/a.png -o o6 -p x --rivals
+check "negatives of a box" 2 run -i in/a.png -o o6 --box 1,1,9,9 --negative x
+check "an empty negative" 2 run -i in/a.png -o o6 -p x --negative ' '
+check "a negative for relevance that is absent" 1 run -i in/a.png -o o6 -p x --negative y \
+    --negative-mode relevance
+says "add it to the product"
+check "refinement, holes, background points" 0 run -i in/a.png -o ref -p cyst --refine 2 --multimask \
+    --fill-holes 100 --prompts both --num-background-points 5
+check "refinement, the same plain" 0 run -i in/a.png -o noref -p cyst --multimask --prompts both
+cmp -s ref/results.jsonl noref/results.jsonl && bad "refinement changes the mask" || good
 check "a box needs no text model" 0 "$Z" --sam m/sam.safetensors -i in/a.png -o box --box 10,10,40,40
 has "a box needs no text model" box/results.jsonl '"sam_boxes":[[10.0,10.0,40.0,40.0]]'
 check "points" 0 "$Z" --sam m/sam.safetensors -i in/a.png -o pts --points '20,20,+;3,3,-'

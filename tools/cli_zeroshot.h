@@ -11,12 +11,12 @@ enum {                          /* --save, as bits */
 enum { ZS_RANGE_AUTO, ZS_RANGE_NONE, ZS_RANGE_MINMAX, ZS_RANGE_PERCENTILE };
 
 typedef struct {                /* the options, as the table fills them */
-    cli_list input, exclude, prompt, classes, box;
+    cli_list input, exclude, prompt, classes, negative, box;
     const char *list, *shard, *out, *window, *normalize;
     const char *prompt_file, *prompt_json, *boxes, *points;
     const char *clip, *vocab, *sam, *models, *save, *gt;
     int preset, model_type, on_error;
-    bool recursive, html, resume, list_layers;
+    bool recursive, html, resume, list_layers, rivals;
     const char *cam;            /* the product of maps, by name; read into z */
     const char *cam_default;    /* what it is if not given */
     bool shipped;               /* clip and sam are the models that come with the project */
@@ -28,7 +28,7 @@ typedef struct {                /* the options, as the table fills them */
 
 typedef struct {                /* one class, or the only one (name NULL) */
     char *name;
-    cli_list texts;
+    cli_list texts, negatives;
 } zs_class;
 typedef struct {                /* the same for all pictures unless the JSON files say otherwise */
     zs_class *classes;
@@ -38,7 +38,10 @@ typedef struct {                /* the same for all pictures unless the JSON fil
     mcs_zeroshot_point *points;
     int point_count;
     json_t *prompt_json, *box_json;     /* by picture; Nullable */
-    const mcs_tensor **embeddings;      /* of classes; NULL until zs_embed() */
+    const cli_list *negatives;          /* those of every text */
+    /* Of classes, texts and then negatives, and of `negatives`; NULL until zs_task_embed(). */
+    const mcs_tensor **embeddings;
+    const mcs_tensor *negative_embedding;
     mcs_ctx *text_ctx;
 } zs_task;
 /* Reads flags and files.  CLI_CONTINUE or an exit code; the message is said. */

@@ -50,6 +50,13 @@ static mcs_status picture_boxes(const json_t *v, const char *rel, zs_queries *q,
     return MCS_OK;
 }
 
+static void set_negatives(mcs_zeroshot_query *q, const cli_list *l, const mcs_tensor *embedding)
+{
+    q->negatives = (const char *const *)l->items;
+    q->negative_count = l->count;
+    q->negative_embedding = embedding;
+}
+
 static mcs_status picture_texts(const json_t *v, zs_queries *q, mcs_error *e)
 {
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
@@ -85,12 +92,16 @@ mcs_status zs_queries_make(const zs_task *task, const cli_input *in, zs_queries 
     }
     if (given)
         return MCS_OK;
-    if (texts)
+    if (texts) {
+        set_negatives(&q->list[0], task->negatives, task->negative_embedding);
         return picture_texts(texts, q, e);
+    }
     for (int i = 0; i < task->class_count; i++) {
         q->list[i].texts = (const char *const *)task->classes[i].texts.items;
         q->list[i].text_count = task->classes[i].texts.count;
         q->list[i].embedding = task->embeddings ? task->embeddings[i] : NULL;
+        set_negatives(&q->list[i], &task->classes[i].negatives,
+                      task->embeddings ? task->embeddings[task->class_count + i] : NULL);
     }
     if (!task->class_count)
         return mcs_error_set(e, MCS_ENOTFOUND, "%s: %s has no entry of that name", in->rel,
@@ -104,6 +115,14 @@ void zs_queries_free(zs_queries *q)
     free(q->texts);
     free(q->boxes);
     *q = (zs_queries){ 0 };
+}
+
+static json_t *text_list(const char *const *texts, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(list, cli_json_text(texts[i]));
+    return list;
 }
 
 static json_t *query_json(const mcs_zeroshot_query *q)
@@ -124,11 +143,10 @@ static json_t *query_json(const mcs_zeroshot_query *q)
     } else if (q->text_count == 1) {
         json_object_set_new(j, "prompt", cli_json_text(q->texts[0]));
     } else {
-        list = json_array();
-        for (int i = 0; i < q->text_count; i++)
-            json_array_append_new(list, cli_json_text(q->texts[i]));
-        json_object_set_new(j, "prompt", list);
+        json_object_set_new(j, "prompt", text_list(q->texts, q->text_count));
     }
+    if (q->negative_count && !q->box_count && !q->point_count)
+        json_object_set_new(j, "negative", text_list(q->negatives, q->negative_count));
     return j;
 }
 

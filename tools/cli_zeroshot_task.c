@@ -127,6 +127,33 @@ static int read_classes(cli *t, const zs_opts *o, zs_task *task)
     return code;
 }
 
+static int add_negative(cli *t, zs_class *c, const char *text)
+{
+    return cli_list_add(t, &c->negatives, text) ? CLI_CONTINUE
+                                                : cli_error(t, CLI_NO_MEMORY, "out of memory");
+}
+
+/* Of every class: what --negative says, and with --rivals the texts of the others. */
+static int read_negatives(cli *t, const zs_opts *o, zs_task *task)
+{
+    int code = CLI_CONTINUE;
+    task->negatives = &o->negative;
+    for (int i = 0; i < o->negative.count; i++) {
+        const char *text = o->negative.items[i];
+        if (!text[strspn(text, " \t\r\n")])
+            return cli_error(t, CLI_BAD_USAGE, "--negative: a text is empty");
+    }
+    for (int i = 0; i < task->class_count; i++) {
+        zs_class *c = &task->classes[i];
+        for (int k = 0; k < o->negative.count && code == CLI_CONTINUE; k++)
+            code = add_negative(t, c, o->negative.items[k]);
+        for (int r = 0; o->rivals && r < task->class_count; r++)
+            for (int k = 0; r != i && k < task->classes[r].texts.count && code == CLI_CONTINUE; k++)
+                code = add_negative(t, c, task->classes[r].texts.items[k]);
+    }
+    return code;
+}
+
 static int read_prompt_file(cli *t, const char *path, zs_task *task)
 {
     mcs_error e = { 0 };
@@ -222,6 +249,11 @@ static int check_task(cli *t, const zs_opts *o, const zs_task *task)
         return cli_error(t, CLI_BAD_USAGE,
                          "--class does not go with --prompt, --prompt-file and "
                          "--prompt-json: give every text as --class NAME=TEXT");
+    if (o->rivals && (!o->classes.count || task->class_count < 2))
+        return cli_error(t, CLI_BAD_USAGE, "--rivals needs at least two --class NAME=TEXT");
+    if (o->negative.count && (given || !text))
+        return cli_error(t, CLI_BAD_USAGE,
+                         "--negative goes with texts; boxes and points skip the text stage");
     if ((given || task->box_json) && !o->sam)
         return cli_error(t, CLI_BAD_USAGE, "boxes and points are prompts of SAM: give --sam FILE");
     if (!given && text && !o->clip)
@@ -244,23 +276,33 @@ int zs_task_read(cli *t, const zs_opts *o, zs_task *task)
         code = read_prompt_json(t, o->prompt_json, task);
     if (code == CLI_CONTINUE && o->boxes)
         code = read_box_json(t, o->boxes, task);
+    if (code == CLI_CONTINUE)
+        code = read_negatives(t, o, task);
     return code == CLI_CONTINUE ? check_task(t, o, task) : code;
+}
+
+static const mcs_tensor *embed_list(zs_task *task, const mcs_medclip_sam *m, const cli_list *l)
+{
+    if (!l->count)
+        return NULL;
+    return mcs_medclip_sam_text(task->text_ctx, m, (const char *const *)l->items, l->count);
 }
 
 int zs_task_embed(cli *t, zs_task *task, const mcs_medclip_sam *m)
 {
-    int code = CLI_CONTINUE;
-    if (!zs_task_needs_text(task) || !task->class_count)
+    int code = CLI_CONTINUE, n = task->class_count;
+    if (!zs_task_needs_text(task))
         return code;
     task->text_ctx = cli_context(t, false, &code);
-    task->embeddings = cli_own(t, calloc((size_t)task->class_count, sizeof(mcs_tensor *)));
+    task->embeddings = cli_own(t, calloc(2 * (size_t)n + 1, sizeof(mcs_tensor *)));
     if (!task->text_ctx || !task->embeddings)
         return code == CLI_CONTINUE ? cli_error(t, CLI_NO_MEMORY, "out of memory") : code;
-    for (int i = 0; i < task->class_count; i++) {
-        const cli_list *texts = &task->classes[i].texts;
-        task->embeddings[i] = mcs_medclip_sam_text(task->text_ctx, m,
-                                                   (const char *const *)texts->items, texts->count);
+    for (int i = 0; i < n; i++) {
+        task->embeddings[i] = embed_list(task, m, &task->classes[i].texts);
+        task->embeddings[n + i] = embed_list(task, m, &task->classes[i].negatives);
     }
+    if (task->prompt_json)
+        task->negative_embedding = embed_list(task, m, task->negatives);
     if (mcs_ctx_status(task->text_ctx) != MCS_OK)
         return cli_die(t, mcs_ctx_error(task->text_ctx), true);
     return CLI_CONTINUE;
