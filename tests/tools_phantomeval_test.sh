@@ -29,6 +29,10 @@ check "every method" 0 run -n 2 --seed 5 --ablation --topk 4
 for m in gscorecam scorecam gradcam++ layercam xgradcam relevance scan "scan*relevance"; do
     prints "$m,all,pointing,"
 done
+grep "^[a-z ]*retrieval" a/scores.csv >r.csv
+check "retrieval only" 0 "$E" --clip m/clip.safetensors --size 48 -n 9 --seed 5 --retrieval-only --progress off
+sed 1d .out >r.out
+same "retrieval only" r.csv r.out
 check "demonstration" 0 run -n 100 --seed 5 -o d --demo --pictures 3 --cam relevance
 exists "demonstration" d/index.html
 absent "demonstration" d/scores.csv

@@ -44,7 +44,7 @@ typedef struct {
 
 typedef struct {
     const char *clip, *vocab, *sam, *models, *cam, *out;
-    bool ablation, demo;
+    bool ablation, demo, retrieval_only;
     int count, size, pictures;
     mcs_zeroshot_opts z;
 } pe_opts;

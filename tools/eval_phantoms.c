@@ -27,6 +27,8 @@ static const cli_option options[] = {
     { CLI_TEXT, "cam", 0, AT(cam), "NAME[*NAME]", 0, 0, "saliency", NULL, 0 },
     { CLI_FLAG, "ablation", 0, AT(ablation), NULL, 0, 0,
       "all other saliency methods and two products as well", NULL, 0 },
+    { CLI_FLAG, "retrieval-only", 0, AT(retrieval_only), NULL, 0, 0,
+      "no saliency, no masks: only --clip is needed", NULL, 0 },
     { CLI_CHOICE, "cam-gradient", 0, AT(z.gradient), "cls|patch|official", 0, 0,
       "which gradient ranks channels", NULL, 0 },
     { CLI_FLOAT, "cam-scale", 0, AT(z.cam_scale), "X", 0, 1e4,
@@ -205,6 +207,8 @@ static int one_phantom(pe_eval *w, int i, mcs_phantom *p)
             list[n++] = s;
     if (w->clip && !w->o->demo)
         code = pe_embed(w, p, i, rgb);
+    if (w->o->retrieval_only)
+        n = 0;
     if (code == CLI_CONTINUE && n)
         code = by_text(w, p, i, rgb, list, n);
     if (code == CLI_CONTINUE && n && w->o->sam && !w->o->demo)
