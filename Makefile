@@ -3,6 +3,7 @@
 # make demo       the whole pipeline on a picture it draws, result in demo-out/
 # make weights    trains the small models of weights/mini from seeds: under two hours, resumable
 # make losses     four losses from the same start, five seeds each: a table; 18 core-minutes, resumable
+# make reproduce  the papers' tables in small on phantoms, with the small models: reproduce-out/
 # make bench      time and memory of every stage
 # make docs       docs/tools.md from the option tables of the tools
 # make fuzz       fuzz the file readers (clang; FUZZ_SECONDS=60 each)
@@ -62,7 +63,7 @@ TOOLS := $(TOOLSRC:%.c=$O/%)
 TESTS := $(patsubst %.c,$O/%,$(wildcard tests/test_*.c))
 PUBLIC := mcs.h $(filter-out %_internal.h tensor/op.h tensor/gemm.h tensor/vec%.h,$(wildcard $(DIRS:=/*.h)))
 
-.PHONY: all test demo weights losses bench lint fuzz parity install install-mini clean
+.PHONY: all test demo weights losses reproduce bench lint fuzz parity install install-mini clean
 .SECONDARY:
 all: $(LIB) $(CLI) $(TOOLS) $(if $(filter release,$(BUILD)),libmcs.a $(TOOLSRC:.c=))
 
@@ -111,6 +112,8 @@ weights: all
 	weights/mini/make.sh
 losses: all
 	weights/mini/losses.sh
+reproduce: all
+	tools/reproduce docs/reproduce/phantoms.json -o reproduce-out
 bench: all
 	tools/bench
 docs: all
