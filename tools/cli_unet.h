@@ -67,6 +67,7 @@ typedef struct {
     int64_t count, room;
     un_notes kind; /* only classes and values */
     int cut; /* binary: above this value of 0..65535 is the class; 0: any but 0 */
+    double share[UN_CLASSES_MAX + 1]; /* of the pixels of all masks, by label */
     json_t *problems; /* {"input", "error"}: could not be used */
     json_t *left_out; /* {"input", "reason"}: could, but is not wanted */
     char fingerprint[65]; /* SHA-256 of names, sizes, labels and weights */
@@ -74,7 +75,7 @@ typedef struct {
 
 /* What the values of all masks together are (cli_unet_kind.c). */
 typedef struct {
-    uint8_t seen[65536]; /* values of any mask */
+    int64_t seen[65536]; /* pixels of each value */
     int64_t files, jpeg, colour, deep, resized;
     int top; /* the largest value */
 } un_survey;

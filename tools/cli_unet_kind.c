@@ -12,7 +12,7 @@ void un_survey_add(un_survey *v, const cli_grid *g)
 {
     size_t n = (size_t)g->width * (size_t)g->height;
     for (size_t i = 0; i < n; i++) {
-        v->seen[g->value[i]] = 1;
+        v->seen[g->value[i]]++;
         v->top = g->value[i] > v->top ? g->value[i] : v->top;
     }
     v->files++;
@@ -50,23 +50,22 @@ static void say_files(cli *t, const un_survey *v)
                  (long long)v->resized, (long long)v->files);
 }
 
-static int as_mask(cli *t, const un_survey *v, int count, const int *list, un_data *d)
+static void as_mask(cli *t, const un_survey *v, int count, const int *list, un_data *d)
 {
     d->kind.classes = 1;
     d->kind.value[0] = v->top;
     if (count == 1 || (count == 2 && list[0] == 1 && list[1] == 255 && !v->jpeg)) {
         cli_info(t, "masks: 0 and %s%d; everything but 0 is the structure",
                  count == 2 ? "1 or " : "", list[count - 1]);
-        return CLI_CONTINUE;
+        return;
     }
     d->cut = v->top / 2 > 0 ? v->top / 2 : 1;
     (v->jpeg ? cli_info : cli_warn)(
         t, "masks: %d different values up to %d; what is above %d is the structure", count, v->top,
         d->cut);
-    return CLI_CONTINUE;
 }
 
-static int as_map(cli *t, int count, const int *list, un_data *d)
+static void as_map(cli *t, int count, const int *list, un_data *d)
 {
     cli_html text = { 0 };
     d->kind.classes = count;
@@ -76,7 +75,28 @@ static int as_map(cli *t, int count, const int *list, un_data *d)
     }
     cli_info(t, "masks: maps of %d labels besides 0: %s", count, text.text ? text.text : "");
     free(text.text);
-    return CLI_CONTINUE;
+}
+
+/* The label of a value; the background if it was not there when labels were decided. */
+static uint8_t label_of(const un_data *d, int value)
+{
+    if (d->kind.classes == 1)
+        return d->cut ? value > d->cut : value > 0;
+    for (int i = 0; i < d->kind.classes; i++)
+        if (d->kind.value[i] == value)
+            return (uint8_t)(i + 1);
+    return 0;
+}
+
+static void count_shares(const un_survey *v, un_data *d)
+{
+    double all = 0;
+    for (int i = 0; i < 65536; i++) {
+        d->share[v->seen[i] ? label_of(d, i) : 0] += (double)v->seen[i];
+        all += (double)v->seen[i];
+    }
+    for (int k = 0; k <= d->kind.classes && all > 0; k++)
+        d->share[k] /= all;
 }
 
 int un_survey_decide(cli *t, const un_opts *o, const un_survey *v, un_data *d)
@@ -95,19 +115,11 @@ int un_survey_decide(cli *t, const un_opts *o, const un_survey *v, un_data *d)
     bool mixed = count == 2 && list[0] == 1 && list[1] == 255;
     bool map = count > 1 && count <= UN_CLASSES_MAX && !v->jpeg && !mixed;
     if (o->labels == UN_MAP || (o->labels == UN_AUTO && map))
-        return as_map(t, count, list, d);
-    return as_mask(t, v, count, list, d);
-}
-
-/* The label of a value; the background if it was not there when labels were decided. */
-static uint8_t label_of(const un_data *d, int value)
-{
-    if (d->kind.classes == 1)
-        return d->cut ? value > d->cut : value > 0;
-    for (int i = 0; i < d->kind.classes; i++)
-        if (d->kind.value[i] == value)
-            return (uint8_t)(i + 1);
-    return 0;
+        as_map(t, count, list, d);
+    else
+        as_mask(t, v, count, list, d);
+    count_shares(v, d);
+    return CLI_CONTINUE;
 }
 
 uint8_t *un_labels(const un_data *d, const cli_grid *g, int width, int height, mcs_error *e)

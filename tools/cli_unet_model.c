@@ -1,4 +1,5 @@
 /* cli_unet_model.c - the UNet that is trained: new, or from a checkpoint; its loss; the optimiser. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tools/cli_unet.h"
@@ -98,6 +99,26 @@ static int check_model(const un_run *r, const mcs_unet_config *want)
     return CLI_CONTINUE;
 }
 
+/* A new net begins with the odds of the data (Lin et al. 2017, focal loss, sec. 3.3).  The last layer
+ * of MONAI's UNet adds little to a normalised map: its bias would otherwise need thousands of steps
+ * to say that most of a picture is background. */
+static void begin_with_odds(const un_run *r)
+{
+    int classes = mcs_unet_get_config(r->model)->classes;
+    const double *share = r->train.share;
+    for (int64_t i = mcs_params_count(r->run.params); i-- > 0;) {
+        mcs_param_entry p = mcs_params_at(r->run.params, i);
+        size_t n = strlen(p.name);
+        if (p.buffer || n < 5 || strcmp(p.name + n - 5, ".bias") != 0)
+            continue;
+        for (int k = 0; mcs_numel(p.tensor) == classes && k < classes; k++)
+            mcs_f32(p.tensor)[k] =
+                classes == 1 ? logf((float)fmax(share[1], 1e-4) / (float)fmax(1 - share[1], 1e-4))
+                             : logf((float)fmax(share[k], 1e-4));
+        return;
+    }
+}
+
 static int make_optimizer(un_run *r)
 {
     const un_opts *o = r->o;
@@ -131,6 +152,8 @@ int un_model_make(un_run *r)
     if (code == CLI_CONTINUE && !*from &&
         mcs_params_init(r->run.params, (uint64_t)r->t->seed) != MCS_OK)
         code = cli_die(r->t, mcs_params_error(r->run.params), false);
+    if (code == CLI_CONTINUE && !*from)
+        begin_with_odds(r);
     if (code == CLI_CONTINUE && mcs_params_train(r->run.params, "", true) != MCS_OK)
         code = cli_die(r->t, mcs_params_error(r->run.params), false);
     if (code == CLI_CONTINUE)

@@ -207,7 +207,7 @@ int main(int argc, char **argv)
                   .run = { .logs = "logs",
                            .name = "run",
                            .epochs = 100,
-                           .lr = 1e-3f,
+                           .lr = 3e-3f,
                            .wd = 1e-5f,
                            .gamma = 0.9f,
                            .beta1 = 0.9f,
