@@ -1,6 +1,7 @@
 /* medclip_sam.c - the composed system: models, text embeddings, and one picture from end to end.
  * The stages are in medclip_sam_saliency.c, _coarse.c and _segment.c. */
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,8 +145,8 @@ static bool check_query(mcs_zeroshot_job *j, const mcs_zeroshot_query *q)
                 mcs_fail(c, MCS_EINVAL,
                          "box %g,%g,%g,%g does not meet the picture of %d x %d pixels (wanted: "
                          "x0,y0,x1,y1 with x0 < x1 and y0 < y1)",
-                         (double)b->x0, (double)b->y0, (double)b->x1, (double)b->y1,
-                         j->rgb->width, j->rgb->height);
+                         (double)b->x0, (double)b->y0, (double)b->x1, (double)b->y1, j->rgb->width,
+                         j->rgb->height);
         }
     } else if (!j->m->clip)
         mcs_fail(c, MCS_EINVAL, "a text prompt needs a BiomedCLIP checkpoint");
@@ -154,25 +155,25 @@ static bool check_query(mcs_zeroshot_job *j, const mcs_zeroshot_query *q)
     return mcs_ctx_status(c) == MCS_OK;
 }
 
-static bool start(mcs_zeroshot_job *j, const mcs_image *image)
+static bool start(mcs_zeroshot_job *j, const mcs_image *image, int ways)
 {
     mcs_ctx *c = j->c;
     double t = mcs_zeroshot_clock();
     if (mcs_zeroshot_check(j->o, mcs_ctx_error(c)) != MCS_OK)
         return false;
     j->rgb = mcs_image_to_rgb(image, mcs_ctx_error(c));
-    j->results = calloc((size_t)j->count, sizeof *j->results);
+    j->results = calloc((size_t)ways, (size_t)j->count * sizeof *j->results);
     if (!j->rgb || !j->results) {
         mcs_fail(c, MCS_ENOMEM, "out of memory for %d results", j->count);
         return false;
     }
     j->pixels = (int64_t)j->rgb->width * j->rgb->height;
-    for (int i = 0; i < j->count; i++) {
+    for (int i = 0; i < ways * j->count; i++) {
         mcs_zeroshot_result *r = &j->results[i];
         r->width = j->rgb->width;
         r->height = j->rgb->height;
         r->clip_score = r->nonsense_corr = NAN;
-        if (!check_query(j, &j->queries[i]))
+        if (!check_query(j, &j->queries[i % j->count]))
             return false;
     }
     j->results[0].seconds[MCS_STAGE_PREPARE] = mcs_zeroshot_clock() - t;
@@ -215,21 +216,48 @@ static bool work(mcs_zeroshot_job *j)
     return true;
 }
 
-mcs_zeroshot_result *mcs_medclip_sam_run(mcs_ctx *c, const mcs_medclip_sam *m,
-                                         const mcs_image *image, const mcs_zeroshot_opts *o,
-                                         int count, const mcs_zeroshot_query *queries)
+/* Way after way: what they share stays in the job. */
+static bool work_ways(mcs_zeroshot_job *j, int ways)
 {
-    if (mcs_ctx_status(c) != MCS_OK || count < 1 || !image)
+    const mcs_zeroshot_opts *o = j->o;
+    mcs_zeroshot_result *all = j->results;
+    mcs_zeroshot_opts own = *o;
+    bool done = true;
+    j->o = &own;
+    for (int k = 0; done && k < ways; k++) {
+        memcpy(own.cams, o[k].cams, sizeof own.cams);
+        own.cam_count = o[k].cam_count;
+        j->results = all + (ptrdiff_t)k * j->count;
+        done = mcs_zeroshot_check(&own, mcs_ctx_error(j->c)) == MCS_OK && work(j);
+    }
+    j->results = all;
+    free(j->texts.first);
+    return done;
+}
+
+mcs_zeroshot_result *mcs_medclip_sam_compare(mcs_ctx *c, const mcs_medclip_sam *m,
+                                             const mcs_image *image, int ways,
+                                             const mcs_zeroshot_opts *o, int count,
+                                             const mcs_zeroshot_query *queries)
+{
+    if (mcs_ctx_status(c) != MCS_OK || count < 1 || ways < 1 || ways > INT_MAX / count || !image)
         return NULL;
     mcs_zeroshot_job j = { .c = c, .m = m, .o = o, .count = count, .queries = queries };
     bool grad = mcs_set_grad(c, false);
-    bool done = start(&j, image) && work(&j);
+    bool done = start(&j, image, ways) && work_ways(&j, ways);
     mcs_set_grad(c, grad);
     mcs_image_free(j.rgb);
     if (done)
         return j.results;
-    mcs_zeroshot_results_free(j.results, count);
+    mcs_zeroshot_results_free(j.results, ways * count);
     return NULL;
+}
+
+mcs_zeroshot_result *mcs_medclip_sam_run(mcs_ctx *c, const mcs_medclip_sam *m,
+                                         const mcs_image *image, const mcs_zeroshot_opts *o,
+                                         int count, const mcs_zeroshot_query *queries)
+{
+    return mcs_medclip_sam_compare(c, m, image, 1, o, count, queries);
 }
 
 void mcs_zeroshot_results_free(mcs_zeroshot_result *r, int count)

@@ -200,5 +200,14 @@ typedef struct {
 mcs_zeroshot_result *mcs_medclip_sam_run(mcs_ctx *c, const mcs_medclip_sam *m,
                                          const mcs_image *image, const mcs_zeroshot_opts *o,
                                          int count, const mcs_zeroshot_query *queries);
+/* The same for each of several saliency methods: o[k] has the cams of way k, all else is read from
+ * o[0].  What ways have in common is computed once: texts, a method that is in several products,
+ * masked pictures, SAM's embedding.  Returns ways * count results, those of way k from k * count:
+ * the results of mcs_medclip_sam_run() but for seconds.  Queries of boxes and points are answered
+ * for each way, too. */
+mcs_zeroshot_result *mcs_medclip_sam_compare(mcs_ctx *c, const mcs_medclip_sam *m,
+                                             const mcs_image *image, int ways,
+                                             const mcs_zeroshot_opts *o, int count,
+                                             const mcs_zeroshot_query *queries);
 void mcs_zeroshot_results_free(mcs_zeroshot_result *r, int count);     /* Nullable */
 #endif

@@ -11,6 +11,18 @@ struct mcs_medclip_sam {
     mcs_sam *sam; /* NULL: none loaded */
 };
 
+/* What is explained: one row per map. */
+typedef struct {
+    mcs_tensor *rows; /* (P,D): all queries' texts, negatives that get maps, the nonsense */
+    mcs_tensor *against; /* (P,D): the same, less the negatives that get none */
+    int *first, *maps; /* (count): rows of a query's texts */
+    int *first_negative, *negatives; /* (count): rows of its negatives */
+    int total; /* P */
+    int nonsense; /* its row, or -1 */
+} mcs_zeroshot_texts;
+
+enum { MCS_ZEROSHOT_CAMS = MCS_CAM_RISE + 1 };
+
 /* One picture at work. */
 typedef struct {
     mcs_ctx *c;
@@ -22,6 +34,15 @@ typedef struct {
     const mcs_zeroshot_query *queries;
     mcs_zeroshot_result *results; /* count */
     mcs_tensor *embedding; /* SAM's, (1,256,G,G); NULL until the first query needs it */
+    /* Of the saliency, what several methods on one picture share; zero until needed. */
+    mcs_zeroshot_texts texts;
+    mcs_cam *cam;
+    mcs_tensor *square; /* the picture as CLIP sees it */
+    mcs_geometry geometry;
+    struct {
+        mcs_tensor *maps; /* (P,grid,grid) */
+        float *peak; /* (P) */
+    } seen[MCS_ZEROSHOT_CAMS]; /* by method */
 } mcs_zeroshot_job;
 
 /* The query has given boxes or points, which replace the text stage. */
@@ -29,16 +50,6 @@ static inline bool mcs_zeroshot_prompted(const mcs_zeroshot_query *q)
 {
     return q->box_count > 0 || q->point_count > 0;
 }
-
-/* What is explained: one row per map. */
-typedef struct {
-    mcs_tensor *rows; /* (P,D): all queries' texts, negatives that get maps, the nonsense */
-    mcs_tensor *against; /* (P,D): the same, less the negatives that get none */
-    int *first, *maps; /* (count): rows of a query's texts */
-    int *first_negative, *negatives; /* (count): rows of its negatives */
-    int total; /* P */
-    int nonsense; /* its row, or -1 */
-} mcs_zeroshot_texts;
 
 double mcs_zeroshot_clock(void);
 /* Encodes the texts of all queries (medclip_sam_texts.c).  t->rows stays NULL if there are none.

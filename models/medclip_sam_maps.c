@@ -4,6 +4,7 @@
  * localises better than either. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include "models/medclip_sam_internal.h"
 #include "tensor/op.h"
 
@@ -126,6 +127,28 @@ static mcs_tensor *one_method(mcs_zeroshot_job *j, mcs_zeroshot_cam how, mcs_cam
     return mcs_fail(j->c, MCS_EINVAL, "no such saliency method: %d", (int)how);
 }
 
+/* Maps of a method, kept for other products that it is in. */
+static mcs_tensor *method_once(mcs_zeroshot_job *j, mcs_zeroshot_cam how, mcs_cam *cam,
+                               const mcs_cam_model *m, const mcs_tensor *image,
+                               const mcs_tensor *rows, float *peak)
+{
+    size_t bytes = (size_t)rows->shape[0] * sizeof *peak;
+    if ((int)how < 0 || (int)how >= MCS_ZEROSHOT_CAMS)
+        return one_method(j, how, cam, m, image, rows, peak);
+    if (j->seen[how].maps) {
+        memcpy(peak, j->seen[how].peak, bytes);
+        return j->seen[how].maps;
+    }
+    float *kept = mcs_alloc(j->c, bytes);
+    mcs_tensor *maps = kept ? one_method(j, how, cam, m, image, rows, peak) : NULL;
+    if (!maps)
+        return NULL;
+    memcpy(kept, peak, bytes);
+    j->seen[how].maps = maps;
+    j->seen[how].peak = kept;
+    return maps;
+}
+
 /* Each map of the product is scaled to [0,1] again; its peak is the largest value before. */
 static void scale_product(mcs_tensor *maps, float *peak)
 {
@@ -150,7 +173,7 @@ mcs_tensor *mcs_zeroshot_maps(mcs_zeroshot_job *j, mcs_cam *cam, const mcs_cam_m
     for (int k = 0; k < j->o->cam_count; k++) {
         mcs_zeroshot_cam how = j->o->cams[k];
         const mcs_tensor *texts = how == MCS_CAM_RELEVANCE ? against : rows;
-        mcs_tensor *factor = one_method(j, how, cam, m, image, texts, peak);
+        mcs_tensor *factor = method_once(j, how, cam, m, image, texts, peak);
         maps = k == 0 ? factor : mcs_mul(j->c, maps, factor);
         if (!maps)
             return NULL;

@@ -58,7 +58,6 @@ static float correlation(const float *a, const float *b, int64_t n)
 }
 
 typedef struct {
-    mcs_geometry geometry;
     int grid;
     const mcs_tensor *maps; /* (P,grid,grid) */
     const float *peak; /* (P) */
@@ -114,26 +113,38 @@ static bool finish_query(mcs_zeroshot_job *j, int i, const mcs_zeroshot_texts *t
     r->clip_score = query_score(t, i, x->feature);
     if (t->nonsense >= 0)
         r->nonsense_corr = correlation(mean, mcs_f32(x->maps) + t->nonsense * cells, cells);
-    enlarge(j, &x->geometry, mean, x->grid, r->saliency);
+    enlarge(j, &j->geometry, mean, x->grid, r->saliency);
     r->cam_mean = rescale(r->saliency, j->pixels);
     free(mean);
     return true;
 }
 
-static bool explain(mcs_zeroshot_job *j, const mcs_zeroshot_texts *t, explained *x)
+/* The picture as CLIP sees it, and its forward pass: once for all methods. */
+static bool look(mcs_zeroshot_job *j, const mcs_cam_model *model, int side)
 {
     mcs_ctx *c = j->c;
+    if (j->cam)
+        return true;
+    j->square = mcs_new(c, 4, MCS_SHAPE(1, 3, side, side));
+    if (!j->square ||
+        mcs_preprocess_clip(j->rgb, side,
+                            j->o->fit == MCS_ZEROSHOT_SQUASH ? MCS_FIT_SQUASH : MCS_FIT_CROP,
+                            mcs_clip_mean, mcs_clip_std, mcs_f32(j->square), &j->geometry,
+                            mcs_ctx_error(c)) != MCS_OK)
+        return false;
+    j->cam = mcs_cam_new(c, model, j->square);
+    return j->cam != NULL;
+}
+
+static bool explain(mcs_zeroshot_job *j, explained *x)
+{
+    mcs_ctx *c = j->c;
+    const mcs_zeroshot_texts *t = &j->texts;
     const mcs_vit_config *v = &mcs_biomedclip_get_config(j->m->clip)->vision;
-    mcs_tensor *image = mcs_new(c, 4, MCS_SHAPE(1, 3, v->image, v->image));
     float *peak = calloc((size_t)t->rows->shape[0], sizeof *peak);
     if (!peak)
         mcs_fail(c, MCS_ENOMEM, "out of memory for %lld maps", (long long)t->rows->shape[0]);
     x->peak = peak;
-    if (!image || !peak ||
-        mcs_preprocess_clip(
-            j->rgb, v->image, j->o->fit == MCS_ZEROSHOT_SQUASH ? MCS_FIT_SQUASH : MCS_FIT_CROP,
-            mcs_clip_mean, mcs_clip_std, mcs_f32(image), &x->geometry, mcs_ctx_error(c)) != MCS_OK)
-        return false;
     x->grid = v->image / v->patch;
     mcs_cam_model model = {
         .features = features,
@@ -143,29 +154,29 @@ static bool explain(mcs_zeroshot_job *j, const mcs_zeroshot_texts *t, explained 
         .grid_w = x->grid,
         .skip = 1,
     };
-    mcs_cam *cam = mcs_cam_new(c, &model, image);
+    if (!peak || !look(j, &model, v->image))
+        return false;
     const mcs_tensor *rows = j->o->negative == MCS_NEGATIVE_EMBEDDING ? t->against : t->rows;
-    x->maps = cam ? mcs_zeroshot_maps(j, cam, &model, image, rows, t->against, peak) : NULL;
-    x->feature = x->maps ? mcs_cam_feature(cam) : NULL;
+    x->maps = mcs_zeroshot_maps(j, j->cam, &model, j->square, rows, t->against, peak);
+    x->feature = x->maps ? mcs_cam_feature(j->cam) : NULL;
     return x->feature != NULL;
 }
 
 bool mcs_zeroshot_saliency(mcs_zeroshot_job *j)
 {
-    mcs_zeroshot_texts t = { 0 };
+    mcs_zeroshot_texts *t = &j->texts;
     explained x = { 0 };
     double begin = mcs_zeroshot_clock(), texts;
-    bool fine = mcs_zeroshot_collect(j, &t);
+    bool fine = t->first || mcs_zeroshot_collect(j, t);
     texts = mcs_zeroshot_clock();
-    if (fine && t.rows) {
-        fine = explain(j, &t, &x);
+    if (fine && t->rows) {
+        fine = explain(j, &x);
         for (int i = 0; fine && i < j->count; i++)
-            if (t.maps[i] > 0)
-                fine = finish_query(j, i, &t, &x);
+            if (t->maps[i] > 0)
+                fine = finish_query(j, i, t, &x);
         j->results[0].seconds[MCS_STAGE_TEXT] = texts - begin;
         j->results[0].seconds[MCS_STAGE_SALIENCY] = mcs_zeroshot_clock() - texts;
     }
     free((void *)x.peak);
-    free(t.first);
     return fine;
 }

@@ -25,8 +25,8 @@ awk -F, 'NR > 1 && !($5 >= 0 && $5 <= 1 && $6 <= $5 + 1e-9 && $7 >= $5 - 1e-9) {
 [ "$(ls a/*_picture.png | wc -l)" -eq 4 ] && good || bad "two pictures, two prompts each"
 check "one thread" 0 run -n 9 --seed 5 -o b --cam gradcam --postprocess otsu --threads 1
 same "threads do not matter" a/scores.csv b/scores.csv
-check "every method" 0 run -n 2 --seed 5 --ablation --topk 4
-for m in gscorecam scorecam gradcam++ layercam xgradcam relevance scan "scan*relevance"; do
+check "every method" 0 run -n 2 --seed 5 --ablation --topk 4 --rise-masks 9
+for m in gscorecam scorecam gradcam++ layercam xgradcam relevance scan "scan*relevance" m2ib eigencam rise; do
     prints "$m,all,pointing,"
 done
 grep "^[a-z ]*retrieval" a/scores.csv >r.csv

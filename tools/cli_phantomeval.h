@@ -56,6 +56,7 @@ typedef struct {
     mcs_ctx *ctx;
     pe_table tables[PE_METHODS];
     int methods; /* of saliency; two tables for boxes follow */
+    mcs_zeroshot_opts ways[PE_METHODS]; /* by method */
     pe_pairs pairs;
     uint8_t *otsu;
     json_t *scores;

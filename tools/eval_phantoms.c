@@ -34,6 +34,7 @@ static const cli_option options[] = {
     { CLI_FLOAT, "cam-scale", 0, AT(z.cam_scale), "X", 0, 1e4,
       "scale of the channel scores; 0: the checkpoint's", NULL, 0 },
     { CLI_INT, "topk", 0, AT(z.topk), "N", 1, 1e6, "channels that gscorecam scores", NULL, 0 },
+    { CLI_INT, "rise-masks", 0, AT(z.rise_masks), "N", 1, 1e6, "random masks of rise", NULL, 0 },
     { CLI_CHOICE, "postprocess", 0, AT(z.coarse), "crf|otsu|kmeans|threshold|none", 0, 0,
       "how the map becomes a mask", NULL, 0 },
     { CLI_FLOAT, "threshold", 0, AT(z.threshold), "X", 0, 1, "for --postprocess threshold", NULL,
@@ -82,32 +83,15 @@ static const cli_program program = {
 
 static const char *const everything[] = {
     "scan*relevance", "gscorecam*relevance", "gscorecam", "relevance", "scan", "scorecam",
-    "gradcam",        "gradcam++",           "layercam",  "xgradcam",
+    "gradcam",        "gradcam++",           "layercam",  "xgradcam",  "m2ib", "eigencam",
+    "rise",
 };
 
 /* ---- One phantom ---- */
 
-/* What the masks are asked for with: texts, or boxes if given. */
-static mcs_zeroshot_result *ask(pe_eval *w, const mcs_image *rgb, const int *list, int n,
-                                mcs_zeroshot_box *boxes)
-{
-    mcs_zeroshot_query q[MCS_PHANTOM_STRUCTURES] = { 0 };
-    const char *text[MCS_PHANTOM_STRUCTURES];
-    for (int i = 0; i < n; i++) {
-        text[i] = mcs_phantom_prompt((mcs_phantom_structure)list[i]);
-        q[i].texts = boxes ? NULL : &text[i];
-        q[i].text_count = !boxes;
-        q[i].boxes = boxes ? &boxes[i] : NULL;
-        q[i].box_count = boxes != NULL;
-    }
-    return mcs_medclip_sam_run(w->ctx, w->model, rgb, &w->o->z, n, q);
-}
-
 static int keep_scores(pe_eval *w, pe_table *t, const mcs_phantom *p, int i, const int *list, int n,
                        const mcs_zeroshot_result *r)
 {
-    if (!r)
-        return cli_die(w->t, mcs_ctx_error(w->ctx), true);
     for (int k = 0; k < n; k++) {
         pe_row row = { .phantom = i };
         pe_score(p, list[k], &r[k], w->otsu, &row);
@@ -137,21 +121,28 @@ static int show(pe_eval *w, const mcs_phantom *p, const int *list, int n,
     return CLI_CONTINUE;
 }
 
+/* All methods at once: they share scans, masked pictures and SAM's embedding. */
 static int by_text(pe_eval *w, const mcs_phantom *p, int i, const mcs_image *rgb, const int *list,
                    int n)
 {
-    mcs_error e = { 0 };
+    mcs_zeroshot_query q[MCS_PHANTOM_STRUCTURES] = { 0 };
+    const char *text[MCS_PHANTOM_STRUCTURES];
     int code = CLI_CONTINUE;
-    for (int m = 0; m < w->methods && code == CLI_CONTINUE && !cli_stop(); m++) {
-        if (mcs_zeroshot_set_cam(&w->o->z, w->tables[m].name, &e) != MCS_OK)
-            return cli_error(w->t, CLI_BAD_USAGE, "--%s", e.message);
-        mcs_zeroshot_result *r = ask(w, rgb, list, n, NULL);
-        code = keep_scores(w, &w->tables[m], p, i, list, n, r);
-        if (code == CLI_CONTINUE && m == 0)
-            code = show(w, p, list, n, r);
-        mcs_zeroshot_results_free(r, n);
-        mcs_ctx_reset(w->ctx);
+    for (int k = 0; k < n; k++) {
+        text[k] = mcs_phantom_prompt((mcs_phantom_structure)list[k]);
+        q[k].texts = &text[k];
+        q[k].text_count = 1;
     }
+    mcs_zeroshot_result *r =
+        mcs_medclip_sam_compare(w->ctx, w->model, rgb, w->methods, w->ways, n, q);
+    if (!r)
+        return cli_die(w->t, mcs_ctx_error(w->ctx), true);
+    for (int m = 0; m < w->methods && code == CLI_CONTINUE; m++)
+        code = keep_scores(w, &w->tables[m], p, i, list, n, r + (ptrdiff_t)m * n);
+    if (code == CLI_CONTINUE)
+        code = show(w, p, list, n, r);
+    mcs_zeroshot_results_free(r, w->methods * n);
+    mcs_ctx_reset(w->ctx);
     return code;
 }
 
@@ -175,19 +166,25 @@ static mcs_zeroshot_box box_of(const mcs_phantom *p, int structure, float sd)
                                fmaxf(edge[3] * size, edge[1] * size + 1) };
 }
 
+/* True boxes first, then boxes that are 10 % off: n each, on one embedding. */
 static int by_box(pe_eval *w, const mcs_phantom *p, int i, const mcs_image *rgb, const int *list,
                   int n)
 {
+    mcs_zeroshot_query q[2 * MCS_PHANTOM_STRUCTURES] = { 0 };
+    mcs_zeroshot_box boxes[2 * MCS_PHANTOM_STRUCTURES];
     int code = CLI_CONTINUE;
-    for (int j = 0; j < 2 && code == CLI_CONTINUE; j++) {
-        mcs_zeroshot_box boxes[MCS_PHANTOM_STRUCTURES];
-        for (int k = 0; k < n; k++)
-            boxes[k] = box_of(p, list[k], j ? 0.1f : 0);
-        mcs_zeroshot_result *r = ask(w, rgb, list, n, boxes);
-        code = keep_scores(w, &w->tables[w->methods + j], p, i, list, n, r);
-        mcs_zeroshot_results_free(r, n);
-        mcs_ctx_reset(w->ctx);
+    for (int k = 0; k < 2 * n; k++) {
+        boxes[k] = box_of(p, list[k % n], k < n ? 0 : 0.1f);
+        q[k].boxes = &boxes[k];
+        q[k].box_count = 1;
     }
+    mcs_zeroshot_result *r = mcs_medclip_sam_run(w->ctx, w->model, rgb, w->ways, 2 * n, q);
+    if (!r)
+        return cli_die(w->t, mcs_ctx_error(w->ctx), true);
+    for (int j = 0; j < 2 && code == CLI_CONTINUE; j++)
+        code = keep_scores(w, &w->tables[w->methods + j], p, i, list, n, r + (ptrdiff_t)j * n);
+    mcs_zeroshot_results_free(r, 2 * n);
+    mcs_ctx_reset(w->ctx);
     return code;
 }
 
@@ -217,15 +214,22 @@ static int one_phantom(pe_eval *w, int i, mcs_phantom *p)
     return code;
 }
 
-static void name_tables(pe_eval *w)
+static int name_tables(pe_eval *w)
 {
     int all = sizeof everything / sizeof *everything;
+    mcs_error e = { 0 };
     snprintf(w->tables[w->methods++].name, sizeof w->tables->name, "%s", w->o->cam);
     for (int i = 0; w->o->ablation && i < all; i++)
         if (strcmp(everything[i], w->o->cam) != 0)
             snprintf(w->tables[w->methods++].name, sizeof w->tables->name, "%s", everything[i]);
+    for (int i = 0; i < w->methods; i++) {
+        w->ways[i] = w->o->z;
+        if (mcs_zeroshot_set_cam(&w->ways[i], w->tables[i].name, &e) != MCS_OK)
+            return cli_error(w->t, CLI_BAD_USAGE, "--%s", e.message);
+    }
     snprintf(w->tables[w->methods].name, sizeof w->tables->name, "true box");
     snprintf(w->tables[w->methods + 1].name, sizeof w->tables->name, "box 10 %% off");
+    return CLI_CONTINUE;
 }
 
 static int prepare(pe_eval *w)
@@ -234,8 +238,9 @@ static int prepare(pe_eval *w)
     int code = CLI_CONTINUE;
     const opts *o = w->o;
     const mcs_zeroshot_files files = { .clip = o->clip, .vocab = o->vocab, .sam = o->sam };
-    name_tables(w);
-    w->ctx = cli_context(w->t, true, &code);
+    code = name_tables(w);
+    if (code == CLI_CONTINUE)
+        w->ctx = cli_context(w->t, true, &code);
     if (!w->ctx)
         return code;
     w->model = mcs_medclip_sam_load(&files, &e);
@@ -287,6 +292,7 @@ static void set_defaults(opts *o)
 {
     *o = (opts){ .cam = "gscorecam", .count = 300, .size = 96, .pictures = 12 };
     mcs_zeroshot_defaults(&o->z, MCS_PRESET_PAPER);
+    o->z.rise_masks = 128; /* forward passes as of the other methods, not 1000 */
 }
 
 /* The models that come with the project, and their zeroshot.json, as zeroshot_seg takes them. */
