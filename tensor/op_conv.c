@@ -6,9 +6,11 @@
  *
  * Columns are made block by block (at most 8 MB).  A 1x1 convolution needs none: the picture is
  * its own column matrix, and all images go in one batched product.  Depthwise convolution has
- * direct loops of its own.  Images and blocks follow each other, so sums have one order.
+ * direct loops of its own, and thin layers those of op_conv_direct.c where the processor has them.
+ * Images and blocks follow each other, so sums have one order.
  * Must agree with torch.nn.functional.conv2d. */
 #include <string.h>
+#include "tensor/conv_direct.h"
 #include "tensor/conv_internal.h"
 #include "tensor/gemm.h"
 
@@ -134,6 +136,12 @@ static void conv_forward(mcs_ctx *c, const mcs_conv_geom *g, const float *x, con
         return;
     }
     mcs_scope s = mcs_scope_begin(c);
+    const mcs_direct_kernels *k = mcs_direct_get();
+    if (mcs_direct_suits(k, g)) {
+        mcs_direct_down(c, k, g, x, w, bias, false, y);
+        mcs_scope_end(c, s, NULL);
+        return;
+    }
     int64_t taps = mcs_conv_taps(g);
     float *col = mcs_alloc(c, (size_t)(taps * mcs_conv_block(g)) * sizeof *col);
     for (int64_t i = 0; col && i < g->n * g->groups; i++) {
@@ -240,7 +248,16 @@ static void conv_backward(mcs_ctx *c, mcs_node *node)
         return;
     }
     mcs_scope s = mcs_scope_begin(c);
-    float *col = mcs_alloc(c, (size_t)(taps * mcs_conv_block(g)) * sizeof *col);
+    const mcs_direct_kernels *k = mcs_direct_get();
+    if (dw && mcs_direct_suits_weights(k, g)) {
+        mcs_direct_weights(c, k, g, mcs_f32(x), node->grad, dw);
+        dw = NULL;
+    }
+    if (dx && mcs_direct_suits(k, g)) {
+        mcs_direct_up(c, k, g, node->grad, mcs_f32(w), dx);
+        dx = NULL;
+    }
+    float *col = dx || dw ? mcs_alloc(c, (size_t)(taps * mcs_conv_block(g)) * sizeof *col) : NULL;
     for (int64_t i = 0; col && i < g->n * g->groups; i++) {
         int64_t xi = i * g->ch * g->h * g->w, wi = i % g->groups * g->feat * taps;
         columns_backward(c, g, mcs_f32(x) + xi, mcs_f32(w) + wi, node->grad + i * g->feat * p,

@@ -6,6 +6,7 @@
  *
  * W is (C, O kh kw), X (C, H W).  Blocks, order and parallelism are those of op_conv.c.
  * Must agree with torch.nn.functional.conv_transpose2d. */
+#include "tensor/conv_direct.h"
 #include "tensor/conv_internal.h"
 #include "tensor/gemm.h"
 
@@ -131,6 +132,15 @@ static void conv_transpose_backward(mcs_ctx *c, mcs_node *node)
     mcs_conv_bias_grad(c, node->grad, g->n, g->groups * g->ch, g->h * g->w,
                        mcs_grad_buf(c, node->in[2]));
     mcs_scope s = mcs_scope_begin(c);
+    const mcs_direct_kernels *direct = mcs_direct_get();
+    if (dw && mcs_direct_suits_weights(direct, g)) {
+        mcs_direct_weights(c, direct, g, node->grad, mcs_f32(x), dw);
+        dw = NULL;
+    }
+    if (dx && mcs_direct_suits(direct, g)) {
+        mcs_direct_down(c, direct, g, node->grad, mcs_f32(w), NULL, true, dx);
+        dx = NULL;
+    }
     columns k;
     bool ready = (dx || dw) && columns_begin(c, g, &k);
     for (int64_t i = 0; ready && i < g->n * g->groups; i++) {
@@ -157,8 +167,12 @@ mcs_tensor *mcs_conv_transpose2d(mcs_ctx *c, const mcs_tensor *x, const mcs_tens
     fill_work f = { bias ? mcs_f32(bias) : NULL, mcs_f32(y), g->groups * g->ch, g->h * g->w };
     mcs_parallel_for(c, g->n * f.channels, mcs_grain(f.pixels), fill_planes, &f);
     mcs_scope s = mcs_scope_begin(c);
+    const mcs_direct_kernels *direct = mcs_direct_get();
+    bool suits = mcs_direct_suits(direct, g);
+    if (suits)
+        mcs_direct_up(c, direct, g, mcs_f32(x), mcs_f32(weight), mcs_f32(y));
     columns k;
-    bool ready = columns_begin(c, g, &k);
+    bool ready = !suits && columns_begin(c, g, &k);
     for (int64_t i = 0; ready && i < g->n * g->groups; i++)
         transpose_forward(c, &k, mcs_f32(x) + i * g->feat * k.pixels,
                           mcs_f32(weight) + i % g->groups * g->feat * k.taps,

@@ -10,6 +10,11 @@ static mcs_tensor *same_3x3(mcs_ctx *c, mcs_tensor **in)
 {
     return conv(c, in, 1, 1, 1, 1, 1);
 }
+/* Padding beyond the kernel: always by columns. */
+static mcs_tensor *far_3x3(mcs_ctx *c, mcs_tensor **in)
+{
+    return conv(c, in, 1, 1, 3, 3, 1);
+}
 static mcs_tensor *groups_2(mcs_ctx *c, mcs_tensor **in)
 {
     return conv(c, in, 2, 3, 1, 2, 2);
@@ -157,8 +162,10 @@ static void test_blocks(void **state)
     mcs_ctx *c = check_ctx();
     check_direct(c, 64, 71, 103, 2, 3, (mcs_conv_opts){ 1, 1, 1, 1, 1 });
     mcs_ctx_reset(c);
+    check_direct(c, 64, 71, 103, 2, 3, (mcs_conv_opts){ 1, 1, 3, 3, 1 });
+    mcs_ctx_reset(c);
     mcs_tensor *in[] = { picture(c, 1, 1, 64, 61, 83), picture(c, 2, 2, 64, 3, 3), NULL };
-    check_grad(c, same_3x3, 3, in, 2e-3f);
+    check_grad(c, far_3x3, 3, in, 2e-3f);
     mcs_ctx_free(c);
 }
 
@@ -171,6 +178,8 @@ static void test_memory_is_bounded(void **state)
                          NULL };
     assert_non_null(same_3x3(c, in));
     assert_true(mcs_ctx_peak(c) < (size_t)32 << 20);
+    assert_non_null(far_3x3(c, in));
+    assert_true(mcs_ctx_peak(c) < (size_t)32 << 20);
     mcs_ctx_free(c);
 }
 
@@ -181,6 +190,7 @@ static void test_threads(void **state)
     mcs_tensor *in[] = { picture(c, 1, 2, 3, 70, 81), picture(c, 2, 33, 3, 3, 3),
                          vector(c, 3, 33) };
     check_threads(same_3x3, 3, in);
+    check_threads(far_3x3, 3, in);
     in[1] = picture(c, 2, 33, 3, 1, 1);
     check_threads(point_1, 3, in);
     in[1] = picture(c, 2, 6, 1, 3, 3), in[2] = vector(c, 3, 6);
@@ -194,6 +204,7 @@ static void test_memory_limits(void **state)
     mcs_ctx *c = check_ctx();
     mcs_tensor *in[] = { picture(c, 1, 1, 64, 61, 83), picture(c, 2, 2, 64, 3, 3), NULL };
     check_limits(same_3x3, 3, in);
+    check_limits(far_3x3, 3, in);
     mcs_ctx_free(c);
 }
 

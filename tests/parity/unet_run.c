@@ -1,0 +1,148 @@
+/* unet_run.c - runs the UNet for unet.py.
+ *
+ * usage: unet_run forward CHECKPOINT INPUT OUTPUT     INPUT: images; OUTPUT: logits
+ *        unet_run save CHECKPOINT OUTPUT              what mcs_unet_save() makes of it
+ *        unet_run train CHECKPOINT INPUT STEPS LR THREADS  INPUT: images, target; one JSON line
+ * Files are safetensors, or for CHECKPOINT whatever mcs_unet_load() reads.  train takes STEPS of
+ * AdamW on Dice + BCE; its line has the losses, wall and processor seconds per step
+ * (the first two left out), forward's share, and peak memory. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "losses/losses.h"
+#include "models/unet.h"
+#include "nn/optim.h"
+
+static void die(const char *what)
+{
+    fprintf(stderr, "unet_run: %s\n", what);
+    exit(1);
+}
+
+static double clock_now(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* getrusage() would count the process that started this one. */
+static double peak_rss_mb(void)
+{
+    char line[256];
+    double kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "VmHWM:", 6))
+            kb = atof(line + 6);
+    if (f)
+        fclose(f);
+    return kb * 1.024e-3;
+}
+
+static mcs_ctx *context(mcs_pool *pool, bool training)
+{
+    mcs_ctx *c = mcs_ctx_new(
+        &(mcs_ctx_opts){ .pool = pool, .seed = 1, .grad = training, .training = training });
+    if (!c)
+        die("out of memory");
+    return c;
+}
+
+static mcs_tensor *input(mcs_ctx *c, const char *path, const char *name)
+{
+    mcs_error e = { 0 };
+    mcs_checkpoint *k = mcs_checkpoint_open(path, &e);
+    if (!k)
+        die(e.message);
+    mcs_tensor *x = mcs_checkpoint_tensor(c, k, name);
+    mcs_checkpoint_close(k);
+    if (!x)
+        die(mcs_ctx_message(c));
+    return x;
+}
+
+static void forward(const mcs_unet *m, const char *in, const char *out)
+{
+    mcs_error e = { 0 };
+    mcs_pool *pool = mcs_pool_new(2);
+    mcs_ctx *c = context(pool, false);
+    mcs_tensor *x = input(c, in, "images"), *y = NULL;
+    double t = clock_now(CLOCK_MONOTONIC);
+    y = mcs_unet_forward(c, m, x);
+    t = clock_now(CLOCK_MONOTONIC) - t;
+    if (!y)
+        die(mcs_ctx_message(c));
+    mcs_save_entry entry = {
+        .name = "logits", .dtype = MCS_ST_F32, .ndim = y->ndim, .data = y->data, .source = MCS_F32
+    };
+    memcpy(entry.shape, y->shape, (size_t)y->ndim * sizeof *y->shape);
+    if (mcs_safetensors_write(out, 1, &entry, NULL, &e))
+        die(e.message);
+    printf("{\"seconds\": %.4f, \"arena_mb\": %.1f}\n", t, (double)mcs_ctx_peak(c) * 1e-6);
+    mcs_ctx_free(c);
+    mcs_pool_free(pool);
+}
+
+static void train(const mcs_unet *m, const char *in, int steps, double lr, int threads)
+{
+    mcs_error e = { 0 };
+    mcs_params *p = mcs_unet_params(m);
+    mcs_optim *opt = mcs_adamw_new(p, &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 1e-2f });
+    mcs_pool *pool = mcs_pool_new(threads);
+    mcs_ctx *data = context(pool, false), *c = context(pool, true);
+    const mcs_tensor *x = input(data, in, "images"), *t = input(data, in, "target");
+    if (!opt || mcs_params_train(p, "", true))
+        die("out of memory");
+    double wall = 0, cpu = 0, ahead = 0;
+    printf("{\"loss\": [");
+    for (int i = 0; i < steps; i++) {
+        double w0 = clock_now(CLOCK_MONOTONIC), c0 = clock_now(CLOCK_PROCESS_CPUTIME_ID);
+        mcs_ctx_reset(c);
+        mcs_tensor *y = mcs_unet_forward(c, m, x);
+        mcs_tensor *loss = mcs_add(c, mcs_dice_loss(c, y, t, 1), mcs_bce_loss(c, y, t));
+        double f = clock_now(CLOCK_PROCESS_CPUTIME_ID) - c0;
+        mcs_params_zero_grad(p);
+        if (mcs_backward(c, loss, NULL))
+            die(mcs_ctx_message(c));
+        if (mcs_optim_step(opt, pool, lr, &e))
+            die(e.message);
+        printf("%s%.7f", i ? ", " : "", (double)mcs_f32(loss)[0]);
+        if (i < 2)
+            continue;
+        wall += clock_now(CLOCK_MONOTONIC) - w0;
+        cpu += clock_now(CLOCK_PROCESS_CPUTIME_ID) - c0;
+        ahead += f;
+    }
+    int timed = steps > 2 ? steps - 2 : 1;
+    printf("], \"wall\": %.4f, \"cpu\": %.4f, \"cpu_forward\": %.4f, \"arena_mb\": %.1f, "
+           "\"peak_mb\": %.1f}\n",
+           wall / timed, cpu / timed, ahead / timed, (double)mcs_ctx_peak(c) * 1e-6, peak_rss_mb());
+    mcs_optim_free(opt);
+    mcs_ctx_free(c);
+    mcs_ctx_free(data);
+    mcs_pool_free(pool);
+}
+
+int main(int argc, char **argv)
+{
+    mcs_error e = { 0 };
+    if (argc < 4)
+        die("usage: forward CHECKPOINT INPUT OUTPUT | save CHECKPOINT OUTPUT | "
+            "train CHECKPOINT INPUT STEPS LR THREADS");
+    mcs_unet *m = mcs_unet_load(argv[2], NULL, &e);
+    if (!m)
+        die(e.message);
+    if (!strcmp(argv[1], "forward") && argc == 5)
+        forward(m, argv[3], argv[4]);
+    else if (!strcmp(argv[1], "save")) {
+        if (mcs_unet_save(m, argv[3], NULL, MCS_ST_F32, &e))
+            die(e.message);
+    } else if (!strcmp(argv[1], "train") && argc == 7)
+        train(m, argv[3], atoi(argv[4]), atof(argv[5]), atoi(argv[6]));
+    else
+        die("unknown command");
+    mcs_unet_free(m);
+    return 0;
+}
