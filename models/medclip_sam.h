@@ -125,6 +125,8 @@ typedef struct {
     bool multimask;             /* three masks, the one with the best iou_pred is taken */
     int refine;                 /* further passes, with the logits of the one before as mask prompt
                                  * beside boxes and points: 0 */
+    bool match_contours;        /* of a text's mask, as many of the largest components are kept as the
+                                 * coarse mask has (version 2 of the released code) */
     float pad_box;              /* percent of the box's side added on each side: 0 */
     int points;                 /* random points inside the coarse mask (prompts points, both): 10 */
     int background_points;      /* and as many outside it, as background: 0 */
@@ -134,9 +136,11 @@ typedef struct {
 
 typedef enum {
     MCS_PRESET_PAPER,           /* the method as published; the default */
-    MCS_PRESET_OFFICIAL_CODE    /* every quirk of the released code at once, for comparison:
+    MCS_PRESET_OFFICIAL_CODE,   /* every quirk of the released code at once, for comparison:
                                  * gradient OFFICIAL, fit STRETCH, overlay_saliency, contour_holes,
                                  * num_contours 0 (the box is that of the largest contour) */
+    MCS_PRESET_V2               /* MedCLIP-SAMv2 (arXiv 2409.19483): M2IB, k-means, match_contours;
+                                 * its reach of the CRF, if that is asked for */
 } mcs_zeroshot_preset;
 void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset);
 /* Sets cams from "gscorecam", "gscorecam*relevance", ...: MCS_EINVAL lists the names. */

@@ -45,6 +45,13 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
         o->contour_holes = true;
         o->num_contours = 0;
     }
+    if (preset == MCS_PRESET_V2) {
+        o->cams[0] = MCS_CAM_M2IB;
+        o->coarse = MCS_COARSE_KMEANS;
+        o->match_contours = true;
+        o->gaussian_sxy = o->bilateral_sxy = 5.0f;
+        o->bilateral_srgb = 3.0f;
+    }
 }
 
 typedef struct {

@@ -5,6 +5,7 @@
  * logits back as mask prompt, and takes the single mask that is meant for unambiguous prompts. */
 #include <math.h>
 #include <stdlib.h>
+#include "cam/components.h"
 #include "models/medclip_sam_internal.h"
 
 static bool encode(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
@@ -112,6 +113,15 @@ static bool decode_all(mcs_zeroshot_job *j, mcs_zeroshot_result *r, int prompts,
     return true;
 }
 
+/* As many components as the coarse mask has. */
+static bool match(mcs_zeroshot_job *j, mcs_zeroshot_result *r)
+{
+    mcs_error *e = mcs_ctx_error(j->c);
+    int64_t count = 0;
+    return mcs_components_keep(r->coarse, r->width, r->height, 0, 0, &count, e) == MCS_OK &&
+           mcs_components_keep(r->mask, r->width, r->height, (int)count, 0, NULL, e) == MCS_OK;
+}
+
 bool mcs_zeroshot_segment(mcs_zeroshot_job *j, int i)
 {
     mcs_zeroshot_result *r = &j->results[i];
@@ -130,6 +140,8 @@ bool mcs_zeroshot_segment(mcs_zeroshot_job *j, int i)
     }
     prompt p = { .points = xy, .labels = labels, .point_count = r->point_count };
     fine = fine && decode_all(j, r, prompts, &p);
+    if (fine && j->o->match_contours && r->coarse && !r->coarse_empty)
+        fine = match(j, r);
     for (int64_t k = 0; fine && k < j->pixels; k++)
         r->mask_area += r->mask[k];
     r->seconds[MCS_STAGE_SAM_DECODE] = mcs_zeroshot_clock() - t;

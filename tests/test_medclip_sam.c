@@ -34,7 +34,7 @@ static void test_text_to_mask(void **state)
     mcs_ctx *c = new_ctx();
     mcs_image *im = noise_image(61, 40, 3);
     mcs_zeroshot_query q = text_query(tumor, 1);
-    for (int preset = 0; preset < 2; preset++)
+    for (int preset = 0; preset < 3; preset++)
         for (int cam = 0; cam < 12; cam++)
             for (int fit = 0; fit < 3; fit++) {
                 mcs_zeroshot_opts o = options((mcs_zeroshot_preset)preset);

@@ -1,5 +1,6 @@
 /* test_medclip_sam_prompts.c - the composed system: negative texts, passes of refinement, points on
  * the background, holes of the coarse mask. */
+#include "cam/components.h"
 #include "models/medclip_sam_internal.h"
 #include "tests/zeroshot_models.h"
 
@@ -250,6 +251,49 @@ static void test_background_points_and_holes(void **state)
     mcs_ctx_free(c);
 }
 
+static int64_t components(const uint8_t *mask, int w, int h)
+{
+    mcs_components c;
+    assert_int_equal(mcs_components_find(mask, w, h, false, NULL, &c, NULL), MCS_OK);
+    int64_t count = c.count;
+    mcs_components_free(&c);
+    return count;
+}
+
+/* SAM's speckled mask is left with as many pieces as the coarse one; a box's mask as it is. */
+static void test_match_contours(void **state)
+{
+    (void)state;
+    mcs_ctx *c = new_ctx();
+    mcs_image *im = noise_image(64, 64, 3);
+    mcs_zeroshot_query q = text_query(tumor, 1);
+    mcs_zeroshot_opts o = options(MCS_PRESET_PAPER);
+    o.coarse = MCS_COARSE_OTSU;
+    for (int keep = 1; keep <= 2; keep++) {
+        o.num_contours = keep;
+        o.match_contours = false;
+        mcs_zeroshot_result *all = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
+        check_ok(c);
+        int64_t coarse = components(all->coarse, 64, 64), pieces = components(all->mask, 64, 64);
+        assert_true(coarse <= keep && pieces > coarse);
+        o.match_contours = true;
+        mcs_zeroshot_result *r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
+        check_ok(c);
+        assert_int_equal(components(r->mask, 64, 64), coarse);
+        assert_true(r->mask_area < all->mask_area && r->mask_area > 0);
+        mcs_zeroshot_results_free(all, 1);
+        mcs_zeroshot_results_free(r, 1);
+    }
+    const mcs_zeroshot_box box = { 8, 6, 33, 30 };
+    q = (mcs_zeroshot_query){ .boxes = &box, .box_count = 1 };
+    mcs_zeroshot_result *r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
+    check_ok(c);
+    assert_true(components(r->mask, 64, 64) > 1);
+    mcs_zeroshot_results_free(r, 1);
+    mcs_image_free(im);
+    mcs_ctx_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_refine),
         cmocka_unit_test(test_background_points_and_holes),
+        cmocka_unit_test(test_match_contours),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -140,6 +140,9 @@ says "m2ib_layer is 2"
 check "m2ib by its name in version 2" 0 run -i in/a.png -o v2 -p x --cam m2ib --vlayer 1 --vbeta 0.1
 check "a bottleneck's step out of range" 2 run -i in/a.png -o o5 -p x --cam m2ib --m2ib-lr 0
 check "the released code's way" 0 run -i in/a.png -o official -p cyst --preset official-code
+check "version 2's way" 0 run -i in/a.png -o second -p cyst --preset v2 --m2ib-steps 3
+has "version 2's way" second/run.json '"cam": "m2ib"'
+has "version 2's way" second/run.json '"postprocess": "kmeans"'
 check "16 bits, by a window" 0 run -i one/saliency/a.png -o w16 -p cyst --window 32768,65536
 has "16 bits, by a window" w16/results.jsonl '"grey_range":[0.0,65536.0]'
 check "16 bits, by percentiles" 0 run -i one/saliency/a.png -o n16 -p cyst --normalize percentile:1,99

@@ -148,6 +148,8 @@ static const cli_option options[] = {
       "holes get boxes too, as in the released code", NULL, CLI_RESULT },
     { CLI_FLAG, "multimask", 0, AT(z.multimask), NULL, 0, 0,
       "three masks, the one with the best estimate is kept", NULL, CLI_RESULT },
+    { CLI_FLAG, "match-contours", 0, AT(z.match_contours), NULL, 0, 0,
+      "as many of its components are kept as the coarse mask has, the largest", NULL, CLI_RESULT },
     { CLI_INT, "refine", 0, AT(z.refine), "N", 0, 10,
       "further passes, each given the mask of the one before beside box and points", NULL,
       CLI_RESULT },
@@ -174,8 +176,9 @@ static const cli_option options[] = {
     { CLI_CHOICE, "on-error", 0, AT(on_error), "skip|stop", 0, 0, "a picture fails", NULL, 0 },
     { CLI_FLAG, "list-layers", 0, AT(list_layers), NULL, 0, 0, "names for --cam-layer, and exit",
       NULL, 0 },
-    { CLI_CHOICE, "preset", 0, AT(preset), "paper|official-code", 0, 0,
-      "defaults: the published method, or every quirk of the released code", NULL, CLI_RESULT },
+    { CLI_CHOICE, "preset", 0, AT(preset), "paper|official-code|v2", 0, 0,
+      "defaults: the published method; every quirk of the released code; version 2 (m2ib, kmeans)",
+      NULL, CLI_RESULT },
     { .kind = CLI_END },
 };
 #undef AT
@@ -208,10 +211,10 @@ static const cli_program program = {
 static void set_defaults(zs_opts *o, int preset)
 {
     memset(o, 0, sizeof *o);
-    mcs_zeroshot_defaults(&o->z, preset ? MCS_PRESET_OFFICIAL_CODE : MCS_PRESET_PAPER);
+    mcs_zeroshot_defaults(&o->z, (mcs_zeroshot_preset)preset);
     o->preset = preset;
     o->resume = true;
-    o->cam = o->cam_default = "gscorecam";
+    o->cam = o->cam_default = preset == MCS_PRESET_V2 ? "m2ib" : "gscorecam";
     o->min_clip_score = -1.0f;
 }
 
