@@ -42,7 +42,7 @@ has "commands are noted" "$(ls -d out/cells/heart/sam-s1-*)/log.txt" "zeroshot_s
 
 # By hand: the mean of all pictures' DSC in the cells of both seeds.
 mean=$(awk -F, 'FNR == 1 { c = 0; for (i = 1; i <= NF; i++) if ($i == "DSC") c = i; next }
-    $1 ~ /xray/ { s += $c; n++ } END { printf "%.2f", 100 * s / n }' out/cells/heart/sam-s*/region.csv)
+    $1 ~ /_xray/ { s += $c; n++ } END { printf "%.2f", 100 * s / n }' out/cells/heart/sam-s*/scores.csv)
 told=$(awk -F, '$1 == "heart" && $2 == "sam" && $3 == "dsc" { printf "%.2f", $5 }' out/table.csv)
 [ -n "$mean" ] && [ "$mean" = "$told" ] && good || bad "mean DSC $told, by hand $mean"
 awk -F, 'NR == 1 { next } { n[$1 "," $2 "," $3] = $4; v[$1 "," $2 "," $3] = $5 }

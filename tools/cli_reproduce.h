@@ -4,7 +4,7 @@
  * that a changed description makes new folders beside the old ones:
  *     prepare/NAME-HASH/              what a step of "prepare" made
  *     sets/NAME-HASH/                 images/ masks/ train/ (links), boxes.json
- *     cells/SET/METHOD-sSEED-HASH/    run/ (masks), region.csv, boundary.csv, done.json, log.txt
+ *     cells/SET/METHOD-sSEED-HASH/    run/ (masks), scores.csv, done.json, log.txt
  */
 #ifndef MCS_CLI_REPRODUCE_H
 #define MCS_CLI_REPRODUCE_H

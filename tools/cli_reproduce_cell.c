@@ -168,7 +168,7 @@ static int learn(rp_work *w, const job *j, const job *base)
         return code;
     a = (rp_args){ 0 };
     ok = add_path(&a, "-i", j->set->folder, "images") && add_path(&a, "-o", j->folder, "run") &&
-         add_common(w, &a, j->seed) &&
+         rp_args_add(&a, "--save") && rp_args_add(&a, "mask") && add_common(w, &a, j->seed) &&
          rp_args_json(w, &a, json_object_get(m, "predict"), w->o->out, j->folder, j->seed);
     if (ok && !add_weights(&a, j->folder, rp_text(m, "weights", "latest"))) {
         rp_args_free(&a);
@@ -192,21 +192,16 @@ const char *rp_masks(const rp_method *m, const char *folder)
 
 static int score(rp_work *w, const job *j)
 {
-    static const char *const kinds[] = { "official-region", "boundary" };
-    static const char *const files[] = { "region.csv", "boundary.csv" };
-    int code = CLI_CONTINUE;
+    rp_args a = { 0 };
     char *run = cli_join(j->folder, "run", "");
-    for (int i = 0; i < 2 && code == CLI_CONTINUE; i++) {
-        rp_args a = { 0 };
-        bool ok = run && add_path(&a, "--gt", j->set->folder, "masks") &&
-                  add_path(&a, "--seg", run, rp_masks(j->method, j->folder)) &&
-                  add_path(&a, "-o", j->folder, files[i]) && rp_args_add(&a, "--metrics") &&
-                  rp_args_add(&a, "dsc,iou,nsd") && rp_args_add(&a, "--nsd") &&
-                  rp_args_add(&a, kinds[i]) && add_common(w, &a, j->seed);
-        code = run_and_free(w, "eval_seg", &a, ok, j->log);
-    }
+    bool ok = run && add_path(&a, "--gt", j->set->folder, "masks") &&
+              add_path(&a, "--seg", run, rp_masks(j->method, j->folder)) &&
+              add_path(&a, "-o", j->folder, "scores.csv") && rp_args_add(&a, "--metrics") &&
+              rp_args_add(&a, "dsc,iou,nsd_official_region,nsd") && rp_args_add(&a, "--labels") &&
+              rp_args_add(&a, "binary") && rp_args_add(&a, "--missing") &&
+              rp_args_add(&a, "empty") && add_common(w, &a, j->seed);
     free(run);
-    return code;
+    return run_and_free(w, "eval_seg", &a, ok, j->log);
 }
 
 /* ---- The whole ---- */

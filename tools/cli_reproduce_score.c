@@ -22,7 +22,8 @@ static json_t *rows_by_stem(const cli_table *t, int column)
         char *dot = strrchr(name, '.');
         if (dot && cli_is_picture(name))
             *dot = 0;
-        json_object_set_new(rows, name, json_integer(r));
+        if (!json_object_get(rows, name)) /* the summary's rows come last */
+            json_object_set_new(rows, name, json_integer(r));
     }
     return rows;
 }
@@ -41,12 +42,13 @@ static void take_column(const rp_work *w, const rp_set *s, const cli_table *t, c
     }
 }
 
-static int take_table(rp_work *w, const rp_set *s, const char *folder, bool boundary, rp_cell *c)
+static int take_table(rp_work *w, const rp_set *s, const char *folder, rp_cell *c)
 {
+    static const char *const columns[RP_METRICS] = { "DSC", "IoU", "NSD_official_region", "NSD" };
     mcs_error e = { 0 };
     cli_table t = { 0 };
     int name;
-    char *path = cli_join(folder, boundary ? "boundary.csv" : "region.csv", "");
+    char *path = cli_join(folder, "scores.csv", "");
     if (!path || cli_table_read(&t, path, ',', &e) != MCS_OK ||
         cli_table_need(&t, "Name", &name, &e) != MCS_OK) {
         cli_table_free(&t);
@@ -54,13 +56,10 @@ static int take_table(rp_work *w, const rp_set *s, const char *folder, bool boun
         return cli_die(w->t, &e, false);
     }
     json_t *rows = rows_by_stem(&t, name);
-    if (!boundary) {
-        for (int64_t i = 0; i < s->count; i++)
-            c->missing += !json_object_get(rows, s->stems[i]);
-        take_column(w, s, &t, rows, "DSC", c->v[RP_DSC]);
-        take_column(w, s, &t, rows, "IoU", c->v[RP_IOU]);
-    }
-    take_column(w, s, &t, rows, "NSD", c->v[boundary ? RP_NSD_BOUNDARY : RP_NSD]);
+    for (int64_t i = 0; i < s->count; i++)
+        c->missing += !json_object_get(rows, s->stems[i]);
+    for (int k = 0; k < RP_METRICS; k++)
+        take_column(w, s, &t, rows, columns[k], c->v[k]);
     json_decref(rows);
     cli_table_free(&t);
     free(path);
@@ -77,9 +76,7 @@ int rp_score_read(rp_work *w, const rp_set *s, const char *folder, rp_cell *c)
     for (int k = 0; k < RP_METRICS; k++)
         if (!c->v[k] && !(c->v[k] = calloc((size_t)s->count, sizeof **c->v)))
             return cli_error(w->t, CLI_NO_MEMORY, "out of memory");
-    int code = take_table(w, s, folder, false, c);
-    if (code == CLI_CONTINUE)
-        code = take_table(w, s, folder, true, c);
+    int code = take_table(w, s, folder, c);
     c->there = code == CLI_CONTINUE;
     return code;
 }
