@@ -128,9 +128,7 @@ static mcs_tensor *layer_forward(mcs_ctx *c, const void *arg, const mcs_tensor *
     const bert_layer *l = ((const layer_args *)arg)->l;
     mcs_scope s = mcs_scope_begin(c);
     mcs_tensor *a = attend(c, l, x, ((const layer_args *)arg)->mask);
-    mcs_tensor *h = mcs_hooked(c, l->up.name) ? mcs_gelu(c, mcs_linear_forward(c, &l->up, a))
-                                              : mcs_linear_gelu(c, a, l->up.weight, l->up.bias);
-    h = mcs_linear_forward_add(c, &l->down, h, a);
+    mcs_tensor *h = mcs_feed_forward(c, &l->up, &l->down, a);
     return mcs_scope_end(c, s, mcs_tap(c, l->name, mcs_layernorm_forward(c, &l->norm, h)));
 }
 

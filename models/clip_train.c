@@ -278,15 +278,14 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
     return status;
 }
 
-/* Values kept per token and layer, counted off the operations: input and output of the norms, the
- * packed q, k, v, the attention's output, both residuals (9 widths), and the hidden layer before
- * and after its activation. */
-static int64_t tower_bytes(int64_t tokens, int64_t dim, int64_t hidden, int64_t depth,
-                           bool recompute)
+/* Values kept per token and layer, counted off the operations: the packed q, k, v, what attention
+ * gives, both sums, in BERT both norms as well, and the hidden layer before its activation; and
+ * once per token the gradients of a layer on the way back, with the ends of the tower. */
+static int64_t tower_bytes(int64_t tokens, int64_t widths, int64_t dim, int64_t hidden,
+                           int64_t depth, bool recompute)
 {
-    int64_t layer = 12 * dim + 3 * hidden;
-    /* recomputed: what goes into each layer; values and gradients of one, and of the ends */
-    int64_t all = recompute ? depth * dim + 20 * dim + 5 * hidden : depth * layer;
+    int64_t layer = widths * dim + hidden, once = 8 * dim + 2 * hidden;
+    int64_t all = (recompute ? depth * dim + layer : depth * layer) + once;
     return tokens * all * (int64_t)sizeof(float);
 }
 
@@ -296,7 +295,7 @@ int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, in
     const mcs_vit_config *v = &cfg->vision;
     const mcs_bert_config *t = &cfg->text;
     int64_t grid = v->image / v->patch, pixels = v->image;
-    return tower_bytes(grid * grid + 1, v->dim, v->mlp_dim, v->depth, recompute) +
-           captions * tower_bytes(length, t->dim, t->mlp_dim, t->depth, recompute) +
+    return tower_bytes(grid * grid + 1, 6, v->dim, v->mlp_dim, v->depth, recompute) +
+           captions * tower_bytes(length, 8, t->dim, t->mlp_dim, t->depth, recompute) +
            8 * 3 * pixels * pixels;
 }

@@ -77,7 +77,7 @@ static mcs_tensor *block_attend(mcs_ctx *c, const mcs_sam_vit *m, const sam_bloc
     mcs_scope s = mcs_scope_begin(c);
     int64_t batch = mcs_dim(x, 0), g = m->grid, e = m->cfg.dim;
     int side = b->window ? b->window : m->grid;
-    mcs_tensor *h = mcs_linear_forward(c, &b->qkv, mcs_layernorm_forward(c, &b->norm1, x));
+    mcs_tensor *h = mcs_linear_forward_norm(c, &b->qkv, &b->norm1, x);
     if (b->window)
         h = mcs_window_partition(c, h, b->window, b->qkv.bias);
     else
@@ -98,11 +98,8 @@ static mcs_tensor *block_attend(mcs_ctx *c, const mcs_sam_vit *m, const sam_bloc
 /* x + mlp(norm2 x) */
 static mcs_tensor *block_mlp(mcs_ctx *c, const sam_block *b, const mcs_tensor *x)
 {
-    const mcs_linear_layer *up = &b->mlp.fc1, *down = &b->mlp.fc2;
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *h = mcs_layernorm_forward(c, &b->norm2, x);
-    h = mcs_linear_gelu(c, h, up->weight, up->bias);
-    return mcs_scope_end(c, s, mcs_linear_add(c, h, down->weight, down->bias, x));
+    return mcs_scope_end(c, s, mcs_mlp_block(c, &b->norm2, &b->mlp, x));
 }
 
 typedef struct {

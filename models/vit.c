@@ -83,15 +83,13 @@ mcs_vit *mcs_vit_new(mcs_ns ns, const mcs_vit_config *cfg)
 static mcs_tensor *block_attend(mcs_ctx *c, const vit_block *b, const mcs_tensor *x)
 {
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *h = mcs_layernorm_forward(c, &b->norm1, x);
-    return mcs_scope_end(c, s, mcs_attention_forward_add(c, &b->attn, h, x));
+    return mcs_scope_end(c, s, mcs_attention_block(c, &b->norm1, &b->attn, x));
 }
 
 static mcs_tensor *block_feed(mcs_ctx *c, const vit_block *b, const mcs_tensor *x)
 {
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *h = mcs_layernorm_forward(c, &b->norm2, x);
-    return mcs_scope_end(c, s, mcs_mlp_forward_add(c, &b->mlp, h, x));
+    return mcs_scope_end(c, s, mcs_mlp_block(c, &b->norm2, &b->mlp, x));
 }
 
 static mcs_tensor *block_forward(mcs_ctx *c, const void *arg, const mcs_tensor *x)
@@ -192,6 +190,7 @@ mcs_tensor *mcs_vit_cls(mcs_ctx *c, const mcs_vit *m, const mcs_tensor *images)
         x = run_blocks(c, m, embed(c, m, images), m->cfg.depth - 1);
         x = mcs_layernorm_forward(c, &m->norm, block_forward_cls(c, last, x));
     }
-    x = mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)); /* a hook may change the batch */
+    x = mcs_reshape(c, x, 2,
+                    MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)); /* a hook may change the batch */
     return mcs_scope_end(c, s, x);
 }

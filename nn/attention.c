@@ -36,10 +36,9 @@ static mcs_tensor *plain(mcs_ctx *c, const mcs_attention_layer *m, const mcs_ten
     return mcs_reshape(c, y, 3, MCS_SHAPE(qkv->shape[0], qkv->shape[1], dim));
 }
 
-/* All but the output projection. */
-static mcs_tensor *mix(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tensor *x)
+/* All between the projections. */
+static mcs_tensor *mix(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tensor *qkv)
 {
-    mcs_tensor *qkv = mcs_linear_forward(c, &m->qkv, x);
     mcs_attention_opts o = { .heads = m->heads };
     return mcs_hooked(c, m->probs) ? plain(c, m, qkv)
                                    : mcs_attention_packed(c, qkv, MCS_QKV_SPLIT, &o);
@@ -47,12 +46,15 @@ static mcs_tensor *mix(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tenso
 
 mcs_tensor *mcs_attention_forward(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tensor *x)
 {
-    return mcs_tap(c, m->name, mcs_linear_forward(c, &m->proj, mix(c, m, x)));
+    mcs_tensor *y = mix(c, m, mcs_linear_forward(c, &m->qkv, x));
+    return mcs_tap(c, m->name, mcs_linear_forward(c, &m->proj, y));
 }
 
-mcs_tensor *mcs_attention_forward_add(mcs_ctx *c, const mcs_attention_layer *m,
-                                      const mcs_tensor *x, const mcs_tensor *residual)
+mcs_tensor *mcs_attention_block(mcs_ctx *c, const mcs_layernorm *norm, const mcs_attention_layer *m,
+                                const mcs_tensor *x)
 {
-    return mcs_hooked(c, m->name) ? mcs_add(c, residual, mcs_attention_forward(c, m, x))
-                                  : mcs_linear_forward_add(c, &m->proj, mix(c, m, x), residual);
+    mcs_tensor *y = mix(c, m, mcs_linear_forward_norm(c, &m->qkv, norm, x));
+    if (!mcs_hooked(c, m->name))
+        return mcs_linear_forward_add(c, &m->proj, y, x);
+    return mcs_add(c, x, mcs_tap(c, m->name, mcs_linear_forward(c, &m->proj, y)));
 }

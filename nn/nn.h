@@ -80,6 +80,9 @@ mcs_tensor *mcs_linear_forward_add(mcs_ctx *c, const mcs_linear_layer *m, const 
 typedef struct { const char *name; mcs_tensor *weight, *bias; float eps; } mcs_layernorm;
 void mcs_layernorm_init(mcs_layernorm *m, mcs_ns ns, int64_t dim, float eps);
 mcs_tensor *mcs_layernorm_forward(mcs_ctx *c, const mcs_layernorm *m, const mcs_tensor *x);
+/* m(norm(x)): without the norm's result on the tape, unless someone looks at it. */
+mcs_tensor *mcs_linear_forward_norm(mcs_ctx *c, const mcs_linear_layer *m,
+                                    const mcs_layernorm *norm, const mcs_tensor *x);
 /* The same parameters over the channels of (N,C,H,W): SAM's LayerNorm2d. */
 mcs_tensor *mcs_layernorm2d_forward(mcs_ctx *c, const mcs_layernorm *m, const mcs_tensor *x);
 
@@ -127,14 +130,20 @@ mcs_tensor *mcs_conv_transpose_forward(mcs_ctx *c, const mcs_conv_transpose *m,
 typedef struct { const char *name, *probs; int heads; mcs_linear_layer qkv, proj; } mcs_attention_layer;
 void mcs_attention_init(mcs_attention_layer *m, mcs_ns ns, int64_t dim, int heads);
 mcs_tensor *mcs_attention_forward(mcs_ctx *c, const mcs_attention_layer *m, const mcs_tensor *x);
-mcs_tensor *mcs_attention_forward_add(mcs_ctx *c, const mcs_attention_layer *m,
-                                      const mcs_tensor *x, const mcs_tensor *residual);
+/* x + attention(norm(x)), half of a pre-norm block; norms, activations and sums are fused with the
+ * products beside them, or not kept on the tape, unless someone looks at the layer's output. */
+mcs_tensor *mcs_attention_block(mcs_ctx *c, const mcs_layernorm *norm,
+                                const mcs_attention_layer *m, const mcs_tensor *x);
 
 /* fc2(gelu(fc1(x))); names of the two linears differ between models. */
 typedef struct { const char *name; mcs_linear_layer fc1, fc2; } mcs_mlp;
 void mcs_mlp_init(mcs_mlp *m, mcs_ns ns, const char *fc1, const char *fc2, int64_t dim,
                   int64_t hidden);
 mcs_tensor *mcs_mlp_forward(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x);
-mcs_tensor *mcs_mlp_forward_add(mcs_ctx *c, const mcs_mlp *m, const mcs_tensor *x,
-                                const mcs_tensor *residual);
+/* x + down(gelu(up(x))) */
+mcs_tensor *mcs_feed_forward(mcs_ctx *c, const mcs_linear_layer *up, const mcs_linear_layer *down,
+                             const mcs_tensor *x);
+/* x + mlp(norm(x)), the other half. */
+mcs_tensor *mcs_mlp_block(mcs_ctx *c, const mcs_layernorm *norm, const mcs_mlp *m,
+                          const mcs_tensor *x);
 #endif

@@ -29,6 +29,9 @@ void *mcs_alloc(mcs_ctx *c, size_t bytes);
 /* True if recording this op would add a node: grad is on and some input has a node.  An op
  * that must save something for backward asks first. */
 bool mcs_will_record(mcs_ctx *c, int in_count, const mcs_tensor *const *in);
+/* True while operations may be recorded, now or when a block is run again in backward
+ * (mcs_recompute): a layer that has a form for the tape takes it then. */
+bool mcs_may_record(const mcs_ctx *c);
 /* Gives out a node if mcs_will_record(); returns out (NULL in -> NULL out, and NULL once the
  * context has failed). */
 mcs_tensor *mcs_record(mcs_ctx *c, const mcs_op *op, mcs_tensor *out, void *saved,

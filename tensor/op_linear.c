@@ -9,13 +9,13 @@
  * parallel: the same bits for any number of threads.
  * Must agree with torch.nn.functional.linear. */
 #include "tensor/gemm.h"
-#include "tensor/op.h"
+#include "tensor/linear_internal.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS, IN_RESIDUAL };
 enum { COLUMNS = 64 }; /* of a bias gradient per range: four cache lines */
 
-static bool check_linear(mcs_ctx *c, const char *op, const mcs_tensor *x, const mcs_tensor *w,
-                         const mcs_tensor *bias)
+bool mcs_linear_check(mcs_ctx *c, const char *op, const mcs_tensor *x, const mcs_tensor *w,
+                      const mcs_tensor *bias)
 {
     if (!mcs_ok_dim(c, op, x, -1) || !mcs_ok_dim(c, op, w, 2))
         return false;
@@ -66,6 +66,15 @@ static void add_values(void *arg, int64_t begin, int64_t end)
         s->db[i] += s->dy[i];
 }
 
+void mcs_linear_spread(mcs_ctx *c, const float *dy, int64_t m, int64_t n, float *db, float *dr)
+{
+    column_sums bias = { dy, db, m, n }, residual = { dy, dr, m, n };
+    if (db)
+        mcs_parallel_for(c, n, COLUMNS, add_columns, &bias);
+    if (dr)
+        mcs_parallel_for(c, m * n, mcs_grain(1), add_values, &residual);
+}
+
 static void linear_backward(mcs_ctx *c, mcs_node *node)
 {
     const mcs_tensor *x = node->in[IN_X], *w = node->in[IN_WEIGHT];
@@ -83,15 +92,8 @@ static void linear_backward(mcs_ctx *c, mcs_node *node)
         mcs_gemm_args g = mcs_gemm_tn(n, k, m, node->grad, n, mcs_f32(x), k, 1, dw, k);
         mcs_gemm(c, &g);
     }
-    if (db) {
-        column_sums s = { node->grad, db, m, n };
-        mcs_parallel_for(c, n, COLUMNS, add_columns, &s);
-    }
     float *dr = node->in_count > IN_RESIDUAL ? mcs_grad_buf(c, node->in[IN_RESIDUAL]) : NULL;
-    if (dr) {
-        column_sums s = { node->grad, dr, m, n };
-        mcs_parallel_for(c, m * n, mcs_grain(1), add_values, &s);
-    }
+    mcs_linear_spread(c, node->grad, m, n, db, dr);
 }
 
 static const mcs_op op_linear = { "linear", linear_backward };
@@ -122,7 +124,7 @@ static mcs_tensor *linear_forward(mcs_ctx *c, const mcs_tensor *x, const mcs_ten
 mcs_tensor *mcs_linear(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
                        const mcs_tensor *bias)
 {
-    if (!check_linear(c, "linear", x, weight, bias))
+    if (!mcs_linear_check(c, "linear", x, weight, bias))
         return NULL;
     mcs_tensor *y = linear_forward(c, x, weight, bias, MCS_ACT_NONE, NULL);
     return mcs_record(c, &op_linear, y, NULL, MCS_INPUTS(x, weight, bias));
@@ -131,27 +133,35 @@ mcs_tensor *mcs_linear(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight
 mcs_tensor *mcs_linear_gelu(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
                             const mcs_tensor *bias)
 {
-    if (!check_linear(c, "linear_gelu", x, weight, bias))
+    if (!mcs_linear_check(c, "linear_gelu", x, weight, bias))
         return NULL;
     if (mcs_will_record(c, MCS_INPUTS(x, weight, bias)))
         return mcs_gelu(c, mcs_linear(c, x, weight, bias));
     return linear_forward(c, x, weight, bias, MCS_ACT_GELU, NULL);
 }
 
-mcs_tensor *mcs_linear_add(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
-                           const mcs_tensor *bias, const mcs_tensor *residual)
+bool mcs_linear_check_residual(mcs_ctx *c, const char *op, const mcs_tensor *x, const mcs_tensor *w,
+                               const mcs_tensor *residual)
 {
-    if (!check_linear(c, "linear_add", x, weight, bias) || !mcs_ok(c, "linear_add", residual))
-        return NULL;
-    bool fits = residual->ndim == x->ndim && mcs_dim(residual, -1) == weight->shape[0];
+    if (!mcs_ok(c, op, residual))
+        return false;
+    bool fits = residual->ndim == x->ndim && mcs_dim(residual, -1) == w->shape[0];
     for (int i = 0; fits && i < x->ndim - 1; i++)
         fits = residual->shape[i] == x->shape[i];
     char rs[96], xs[96], ws[96];
     if (!fits)
-        return mcs_fail(c, MCS_ESHAPE,
-                        "linear_add: residual %s is not the shape of input %s times weight %s",
-                        mcs_shape_str(residual, rs, sizeof rs), mcs_shape_str(x, xs, sizeof xs),
-                        mcs_shape_str(weight, ws, sizeof ws));
+        mcs_fail(c, MCS_ESHAPE, "%s: residual %s is not the shape of input %s times weight %s", op,
+                 mcs_shape_str(residual, rs, sizeof rs), mcs_shape_str(x, xs, sizeof xs),
+                 mcs_shape_str(w, ws, sizeof ws));
+    return fits;
+}
+
+mcs_tensor *mcs_linear_add(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
+                           const mcs_tensor *bias, const mcs_tensor *residual)
+{
+    if (!mcs_linear_check(c, "linear_add", x, weight, bias) ||
+        !mcs_linear_check_residual(c, "linear_add", x, weight, residual))
+        return NULL;
     mcs_tensor *y = linear_forward(c, x, weight, bias, MCS_ACT_NONE, residual);
     return mcs_record(c, &op_linear_add, y, NULL, MCS_INPUTS(x, weight, bias, residual));
 }

@@ -11,7 +11,7 @@
  * the same bits for any number of threads.  Must agree with F.layer_norm (Ba et al. 2016). */
 #include <math.h>
 #include <string.h>
-#include "tensor/op.h"
+#include "tensor/linear_internal.h"
 #include "tensor/vec.h"
 
 enum { IN_X, IN_WEIGHT, IN_BIAS };
@@ -42,6 +42,21 @@ static void norm_range(void *arg, int64_t begin, int64_t end)
             a->stats[2 * i + 1] = r;
         }
     }
+}
+
+void mcs_norm_rows(mcs_ctx *c, float *y, const float *x, int64_t rows, int64_t size, const float *w,
+                   const float *b, float eps, float *stats)
+{
+    norm_args a = { .vec = mcs_vec_get(),
+                    .x = x,
+                    .w = w,
+                    .b = b,
+                    .out = y,
+                    .stats = stats,
+                    .rows = rows,
+                    .size = size,
+                    .eps = eps };
+    mcs_parallel_for(c, rows, mcs_grain(8 * size), norm_range, &a);
 }
 
 static void norm_grad_range(void *arg, int64_t begin, int64_t end)
@@ -85,25 +100,34 @@ static void param_grad(mcs_ctx *c, norm_args *a)
     }
 }
 
+void mcs_norm_grad_rows(mcs_ctx *c, const float *dy, const float *x, int64_t rows, int64_t size,
+                        const float *w, const float *stats, float *dx, float *dw, float *db)
+{
+    norm_args a = { .vec = mcs_vec_get(),
+                    .x = x,
+                    .w = w,
+                    .dy = dy,
+                    .out = dx,
+                    .stats = (float *)stats,
+                    .dw = dw,
+                    .db = db,
+                    .rows = rows,
+                    .size = size };
+    if (rows == 0)
+        return;
+    if (dx)
+        mcs_parallel_for(c, rows, mcs_grain(8 * size), norm_grad_range, &a);
+    if (dw || db)
+        param_grad(c, &a);
+}
+
 static void layer_norm_backward(mcs_ctx *c, mcs_node *n)
 {
     const mcs_tensor *x = n->in[IN_X], *w = n->in[IN_WEIGHT];
-    norm_args a = { .vec = mcs_vec_get(),
-                    .x = mcs_f32(x),
-                    .w = w ? mcs_f32(w) : NULL,
-                    .dy = n->grad,
-                    .out = mcs_grad_buf(c, x),
-                    .stats = n->saved,
-                    .dw = mcs_grad_buf(c, w),
-                    .db = mcs_grad_buf(c, n->in[IN_BIAS]),
-                    .size = mcs_dim(x, -1) };
-    a.rows = mcs_numel(x) / a.size;
-    if (a.rows == 0)
-        return;
-    if (a.out)
-        mcs_parallel_for(c, a.rows, mcs_grain(8 * a.size), norm_grad_range, &a);
-    if (a.dw || a.db)
-        param_grad(c, &a);
+    int64_t size = mcs_dim(x, -1);
+    float *dx = mcs_grad_buf(c, x), *dw = mcs_grad_buf(c, w);
+    mcs_norm_grad_rows(c, n->grad, mcs_f32(x), mcs_numel(x) / size, size, w ? mcs_f32(w) : NULL,
+                       n->saved, dx, dw, mcs_grad_buf(c, n->in[IN_BIAS]));
 }
 
 static const mcs_op op_layer_norm = { "layer_norm", layer_norm_backward };
@@ -134,20 +158,15 @@ mcs_tensor *mcs_layer_norm(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *we
         !param_fits(c, "layer_norm", "bias", bias, size))
         return NULL;
     mcs_tensor *y = mcs_new_like(c, x);
-    norm_args a = { .vec = mcs_vec_get(),
-                    .x = mcs_f32(x),
-                    .w = weight ? mcs_f32(weight) : NULL,
-                    .b = bias ? mcs_f32(bias) : NULL,
-                    .rows = mcs_numel(x) / size,
-                    .size = size,
-                    .eps = eps };
+    int64_t rows = mcs_numel(x) / size;
+    float *stats = NULL;
     if (mcs_will_record(c, MCS_INPUTS(x, weight, bias)))
-        a.stats = mcs_alloc(c, 2 * (size_t)a.rows * sizeof(float));
+        stats = mcs_alloc(c, 2 * (size_t)rows * sizeof(float));
     if (!y || mcs_ctx_status(c) != MCS_OK)
         return NULL;
-    a.out = mcs_f32(y);
-    mcs_parallel_for(c, a.rows, mcs_grain(8 * size), norm_range, &a);
-    return mcs_record(c, &op_layer_norm, y, a.stats, MCS_INPUTS(x, weight, bias));
+    mcs_norm_rows(c, mcs_f32(y), mcs_f32(x), rows, size, weight ? mcs_f32(weight) : NULL,
+                  bias ? mcs_f32(bias) : NULL, eps, stats);
+    return mcs_record(c, &op_layer_norm, y, stats, MCS_INPUTS(x, weight, bias));
 }
 
 /* ---- l2_normalize ---- */

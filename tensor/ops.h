@@ -44,6 +44,14 @@ mcs_tensor *mcs_linear(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight
 /* F.gelu(F.linear(...)): one pass over memory when nothing is recorded. */
 mcs_tensor *mcs_linear_gelu(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
                             const mcs_tensor *bias);
+/* F.linear(F.layer_norm(x), weight, bias) and residual + F.linear(F.gelu(x), weight, bias): the tape
+ * keeps x instead of the norm's or GELU's result, which backward computes again: 6 of 16 widths of
+ * a transformer block.  Nullable: the norm's weights, bias. */
+mcs_tensor *mcs_norm_linear(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *norm_weight,
+                            const mcs_tensor *norm_bias, float eps, const mcs_tensor *weight,
+                            const mcs_tensor *bias);
+mcs_tensor *mcs_gelu_linear_add(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
+                                const mcs_tensor *bias, const mcs_tensor *residual);
 /* residual + F.linear(...): residual has the result's shape. */
 mcs_tensor *mcs_linear_add(mcs_ctx *c, const mcs_tensor *x, const mcs_tensor *weight,
                            const mcs_tensor *bias, const mcs_tensor *residual);

@@ -21,6 +21,8 @@ bool mcs_will_record(mcs_ctx *c, int in_count, const mcs_tensor *const *in)
     return false;
 }
 
+bool mcs_may_record(const mcs_ctx *c) { return c->grad || c->probing; }
+
 static mcs_node *node_new(mcs_ctx *c, const mcs_op *op, const mcs_tensor *out)
 {
     if (c->tape_count == c->tape_capacity) {

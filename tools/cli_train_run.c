@@ -1,6 +1,7 @@
 /* cli_train_run.c - the loop of finetune_clip over steps and epochs. */
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "tools/cli_train.h"
 
 /* ---- One step ---- */
@@ -18,15 +19,32 @@ static double rate(const void *arg, int64_t epoch)
            (r->o->scheduler == TR_STEP ? pow((double)o->gamma, (double)epoch) : 1);
 }
 
+/* Room for the tape: half of --mem-limit or of the machine, but 8 GiB at most, which with the 3 GB
+ * of BiomedCLIP's weights, gradients and moments leaves something of 16.  Not what is free at the
+ * moment: the cut decides the last bits, and a resumed run must cut alike. */
+static int64_t tape_room(const tr_run *r)
+{
+    int64_t room = INT64_C(8) << 30;
+    int64_t limit = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    if (r->t->mem_limit)
+        limit = (int64_t)r->t->mem_limit;
+    return limit > 0 && limit / 2 < room ? limit / 2 : room;
+}
+
+/* In one pass if it fits, for parts cost a second forward; else in as few parts, of one size. */
 static int64_t micro_of(const tr_run *r, const mcs_clip_batch *b)
 {
     if (r->o->micro > 0)
         return r->o->micro;
-    const int64_t room = r->t->mem_limit ? (int64_t)(r->t->mem_limit / 2) : INT64_C(3) << 30;
     int64_t pair = mcs_clip_pair_bytes(mcs_biomedclip_get_config(r->model), b->length, b->captions,
                                        r->o->checkpointing);
-    int64_t fits = room / pair > 0 ? room / pair : 1;
-    return r->o->accum > 1 && r->o->batch < fits ? r->o->batch : fits;
+    int64_t fits = tape_room(r) / pair;
+    if (r->o->accum > 1 && r->o->batch < fits)
+        fits = r->o->batch;
+    if (fits < 1 || b->size <= fits)
+        return fits < 1 ? 1 : fits;
+    int64_t parts = (b->size + fits - 1) / fits;
+    return (b->size + parts - 1) / parts;
 }
 
 /* open_clip keeps the scale of the logits between 1 and 100. */
@@ -157,9 +175,10 @@ static void size_batch(tr_run *r)
     r->share = (r->batch - r->t->rank + ranks - 1) / ranks;
 }
 
-static const char *const columns[] = { "epoch",    "step",     "lr",       "train_loss", "val_loss",
-                                       "i2t_top1", "i2t_top2", "t2i_top1", "t2i_top2",
-                                       "i2t_top1_masked", "t2i_top1_masked", NULL };
+static const char *const columns[] = {
+    "epoch",    "step",     "lr",       "train_loss",      "val_loss",        "i2t_top1",
+    "i2t_top2", "t2i_top1", "t2i_top2", "i2t_top1_masked", "t2i_top1_masked", NULL
+};
 static const cli_run_panel panels[] = {
     { "Loss", 1, { { "train_loss", "training" }, { "val_loss", "validation" } } },
     { "Retrieval, top-1 of 50, %",

@@ -1,0 +1,135 @@
+/* train_dump.c - training steps of BiomedCLIP on what train.py wrote: for comparison and timing.
+ *
+ * usage: train_dump CHECKPOINT INPUTS GRADIENTS WEIGHTS MICRO RECOMPUTE STEPS THREADS
+ * INPUTS: safetensors with pictures (B,3,S,S) and ids (B,N).  DHN-NCE at temperature 0.6, gradient
+ * clipped to norm 1, AdamW of lr 1e-4, betas .9 .98, eps 1e-6, decay .1.  GRADIENTS (before
+ * clipping) and WEIGHTS are of the last step, "-": not written.  MICRO 0: in one pass.  Prints one
+ * JSON line: loss and norm of the last step, wall and processor seconds of each step, memory. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "models/clip_train.h"
+#include "nn/optim.h"
+
+enum { ENTRIES_MAX = 1024 };
+
+typedef struct {
+    const mcs_tensor *pictures, *ids;
+} inputs;
+
+static void die(const char *what)
+{
+    fprintf(stderr, "train_dump: %s\n", what);
+    exit(1);
+}
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double peak_rss_mb(void)
+{
+    char line[256];
+    double kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "VmHWM:", 6))
+            kb = atof(line + 6);
+    if (f)
+        fclose(f);
+    return kb * 1.024e-3;
+}
+
+static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
+{
+    const mcs_tensor *x = ((inputs *)arg)->pictures;
+    int64_t side = mcs_dim(x, 2), one = 3 * side * side;
+    return mcs_wrap(c, MCS_F32, 4, MCS_SHAPE(count, 3, side, side), mcs_f32(x) + first * one);
+}
+
+static void write_all(const char *path, const mcs_params *p, bool gradients)
+{
+    static mcs_save_entry entry[ENTRIES_MAX];
+    mcs_error e = { MCS_OK, "" };
+    mcs_ctx *c = mcs_ctx_new(NULL);
+    int64_t count = 0;
+    for (int64_t i = 0; i < mcs_params_count(p) && count < ENTRIES_MAX; i++) {
+        mcs_param_entry w = mcs_params_at(p, i);
+        const mcs_tensor *x = gradients ? mcs_grad(c, w.tensor) : w.tensor;
+        if (!x)
+            continue;
+        mcs_save_entry *s = &entry[count++];
+        *s = (mcs_save_entry){
+            .name = w.name, .ndim = x->ndim, .data = x->data, .source = MCS_F32, .dtype = MCS_ST_F32
+        };
+        memcpy(s->shape, x->shape, sizeof x->shape);
+    }
+    if (strcmp(path, "-") != 0 && mcs_safetensors_write(path, count, entry, NULL, &e))
+        die(e.message);
+    mcs_ctx_free(c);
+}
+
+int main(int argc, char **argv)
+{
+    mcs_error e = { MCS_OK, "" };
+    if (argc != 9)
+        die("usage: train_dump CHECKPOINT INPUTS GRADIENTS WEIGHTS MICRO RECOMPUTE STEPS THREADS");
+    mcs_biomedclip *m = mcs_biomedclip_load(argv[1], NULL, &e);
+    mcs_checkpoint *k = mcs_checkpoint_open(argv[2], &e);
+    if (!m || !k)
+        die(e.message);
+    mcs_pool *pool = mcs_pool_new(atoi(argv[8]));
+    mcs_ctx *data = mcs_ctx_new(NULL);
+    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool, .training = true });
+    inputs in = { mcs_checkpoint_tensor(data, k, "pictures"),
+                  mcs_checkpoint_tensor(data, k, "ids") };
+    if (!in.pictures || !in.ids)
+        die(mcs_ctx_message(data));
+    mcs_set_recompute(c, atoi(argv[6]) != 0);
+    mcs_params *p = mcs_biomedclip_params(m);
+    if (mcs_clip_train_lock(m, &(mcs_clip_lock){ .scale = true }, &e))
+        die(e.message);
+    mcs_optim *adamw = mcs_adamw_new(p, &(mcs_adamw_opts){ 0.9f, 0.98f, 1e-6f, 0.1f });
+    const mcs_clip_batch b = { .size = mcs_dim(in.pictures, 0),
+                               .captions = 1,
+                               .length = mcs_dim(in.ids, 1),
+                               .ids = mcs_i64(in.ids),
+                               .images = supply,
+                               .images_arg = &in };
+    const mcs_clip_step_opts o = { .loss = mcs_contrastive_defaults(MCS_LOSS_DHN_NCE),
+                                   .micro = atoi(argv[5]) };
+    double loss = 0, norm = 0;
+    printf("{\"wall_s\": [");
+    static double cpu[100];
+    int steps = atoi(argv[7]) < 100 ? atoi(argv[7]) : 100;
+    for (int i = 0; i < steps; i++) {
+        double t0 = seconds(CLOCK_MONOTONIC), u0 = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        mcs_params_zero_grad(p);
+        if (mcs_clip_step(c, m, &b, &o, &loss))
+            die(mcs_ctx_message(c));
+        if (i == steps - 1)
+            write_all(argv[3], p, true);
+        norm = mcs_grad_clip(p, pool, 1.0);
+        if (mcs_optim_step(adamw, pool, 1e-4, &e))
+            die(e.message);
+        cpu[i] = seconds(CLOCK_PROCESS_CPUTIME_ID) - u0;
+        printf("%s%.3f", i ? ", " : "", seconds(CLOCK_MONOTONIC) - t0);
+    }
+    printf("], \"cpu_s\": [");
+    for (int i = 0; i < steps; i++)
+        printf("%s%.3f", i ? ", " : "", cpu[i]);
+    printf("], \"loss\": %.9g, \"norm\": %.9g, \"arena_mb\": %.0f, \"rss_mb\": %.0f}\n", loss, norm,
+           (double)mcs_ctx_peak(c) / 1e6, peak_rss_mb());
+    write_all(argv[4], p, false);
+    mcs_optim_free(adamw);
+    mcs_ctx_free(c);
+    mcs_ctx_free(data);
+    mcs_checkpoint_close(k);
+    mcs_pool_free(pool);
+    mcs_biomedclip_free(m);
+    return 0;
+}
