@@ -21,8 +21,7 @@ static const char head[] =
     "figure{margin:0;background:#fff;border:1px solid #dfe3e8;border-radius:8px;padding:10px}\n"
     ".frame{height:240px;background:#0b0e11;border-radius:4px;display:flex;"
     "align-items:center;justify-content:center}\n"
-    "img{max-width:100%;max-height:240px;width:100%;height:100%;object-fit:contain;"
-    "image-rendering:pixelated}\n"
+    "img{max-width:100%;max-height:240px;width:100%;height:100%;object-fit:contain}\n"
     "figcaption{font-size:.85em;margin-top:.5em;overflow-wrap:anywhere}"
     "figcaption b{font-size:1.05em}\n.note{color:#b3261e}"
     ".values{color:#5b6672;font-variant-numeric:tabular-nums}\n"
@@ -77,11 +76,15 @@ static uint8_t label_at(const view *s, const uint8_t *mask, int x, int y)
                 (2 * (int64_t)x + 1) * s->w / (2 * s->width)];
 }
 
+/* Two pixels wide, inside the mask: the page may show pictures smaller than they are. */
 static bool outline(const view *s, const uint8_t *mask, int x, int y)
 {
     uint8_t l = label_at(s, mask, x, y);
-    return l && (label_at(s, mask, x - 1, y) != l || label_at(s, mask, x + 1, y) != l ||
-                 label_at(s, mask, x, y - 1) != l || label_at(s, mask, x, y + 1) != l);
+    for (int d = 1; l && d <= 2; d++)
+        if (label_at(s, mask, x - d, y) != l || label_at(s, mask, x + d, y) != l ||
+            label_at(s, mask, x, y - d) != l || label_at(s, mask, x, y + d) != l)
+            return true;
+    return false;
 }
 
 static mcs_image *background(const view *s, const cli_input *file)
