@@ -127,5 +127,4 @@ mcs_status es_html(const es_run *r, mcs_error *e) MCS_MUST_CHECK;
 /* A number for CSV, "nan" if it is none; for JSON, null. */
 void es_number(cli_html *h, double v);
 json_t *es_json_number(double v);
-void es_csv_field(cli_html *h, const char *text);
 #endif

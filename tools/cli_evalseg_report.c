@@ -23,18 +23,6 @@ json_t *es_json_number(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
-void es_csv_field(cli_html *h, const char *text)
-{
-    if (!text[strcspn(text, "\",\r\n")]) {
-        cli_html_raw(h, text);
-        return;
-    }
-    cli_html_raw(h, "\"");
-    for (; *text; text++)
-        cli_html_rawf(h, *text == '"' ? "\"\"" : "%c", *text);
-    cli_html_raw(h, "\"");
-}
-
 void es_level_name(const es_run *r, int level, char name[16])
 {
     if (level >= r->labels)
@@ -58,7 +46,7 @@ double *es_column(const es_run *r, int which, int level, es_metric m)
 static void csv_line(const es_run *r, cli_html *h, const char *name, int level)
 {
     char label[16];
-    es_csv_field(h, name);
+    cli_csv_field(h, name);
     if (r->levels > 1) {
         es_level_name(r, level, label);
         cli_html_rawf(h, ",%s", label);

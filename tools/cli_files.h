@@ -108,4 +108,5 @@ void cli_html_raw(cli_html *h, const char *markup);
 void cli_html_rawf(cli_html *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_html_text(cli_html *h, const char *text);      /* & < > " ' and controls escaped */
 void cli_html_url(cli_html *h, const char *path);       /* relative path, percent-encoded */
+void cli_csv_field(cli_html *h, const char *text);      /* not HTML: quoted if RFC 4180 asks for it */
 #endif

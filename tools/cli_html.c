@@ -66,3 +66,15 @@ void cli_html_url(cli_html *h, const char *path)
             cli_html_rawf(h, "%%%02X", (unsigned char)*path);
     }
 }
+
+void cli_csv_field(cli_html *h, const char *text)
+{
+    if (!text[strcspn(text, "\",\r\n")]) {
+        cli_html_raw(h, text);
+        return;
+    }
+    cli_html_raw(h, "\"");
+    for (; *text; text++)
+        cli_html_rawf(h, *text == '"' ? "\"\"" : "%c", *text);
+    cli_html_raw(h, "\"");
+}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cam/coarse.h"
+#include "losses/metrics.h"
 #include "tools/cli_phantomeval.h"
 
 const char *const pe_names[PE_METRICS] = {
@@ -31,13 +32,14 @@ bool pe_add(pe_table *t, const pe_row *row)
 
 static double dsc(const mcs_phantom *p, int structure, const uint8_t *mask)
 {
-    int64_t n = (int64_t)p->size * p->size, both = 0, sum = 0;
-    for (int64_t i = 0; i < n; i++) {
+    mcs_overlap o = { .total = (int64_t)p->size * p->size };
+    for (int64_t i = 0; i < o.total; i++) {
         int there = p->bits[i] >> structure & 1, found = mask[i] != 0;
-        both += there & found;
-        sum += there + found;
+        o.both += there & found;
+        o.truth += there;
+        o.found += found;
     }
-    return sum ? 2 * (double)both / (double)sum : 1;
+    return mcs_metric_or(mcs_dsc(&o), 1);
 }
 
 static void score_map(const mcs_phantom *p, int structure, const float *map, uint8_t *otsu,

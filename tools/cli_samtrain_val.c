@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "losses/metrics.h"
 #include "tools/cli_samtrain.h"
 
 static const mcs_sam_jitter jitters[] = { { .amount = 0 }, { 0.1, MCS_SAM_JITTER_SHARE, true } };
@@ -18,12 +19,8 @@ typedef struct {
 
 static double dice(const mcs_tensor *found, const uint8_t *truth)
 {
-    int64_t both = 0, sum = 0;
-    for (int64_t i = 0; i < mcs_numel(found); i++) {
-        both += mcs_u8(found)[i] && truth[i];
-        sum += mcs_u8(found)[i] + (truth[i] != 0);
-    }
-    return sum ? 2 * (double)both / (double)sum : 1;
+    mcs_overlap o = mcs_overlap_count(truth, mcs_u8(found), mcs_numel(found));
+    return mcs_metric_or(mcs_dsc(&o), 1);
 }
 
 static mcs_status one_box(mcs_ctx *c, const st_run *r, const mcs_tensor *embedding,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "losses/metrics.h"
 #include "tools/cli_zeroshot.h"
 
 /* NAME.png, the input's own name, NAME_mask.png (BUSI). */
@@ -31,15 +32,10 @@ static int truth_label(int value, int max, int count)
     return max > 127 ? value > 127 : value > 0;
 }
 
-typedef struct {
-    int64_t both, ours, theirs;
-} overlap;
-
-static json_t *scores(const overlap *o)
+static json_t *scores(const mcs_overlap *o)
 {
-    double sum = (double)(o->ours + o->theirs), any = sum - (double)o->both;
-    return json_pack("{s:f, s:f}", "dsc", sum > 0 ? 2 * (double)o->both / sum : 1.0, "iou",
-                     any > 0 ? (double)o->both / any : 1.0);
+    return json_pack("{s:f, s:f}", "dsc", mcs_metric_or(mcs_dsc(o), 1), "iou",
+                     mcs_metric_or(mcs_iou(o), 1));
 }
 
 static void compare(const zs_run *r, const mcs_image *gt, const uint8_t *labels, int count,
@@ -47,17 +43,17 @@ static void compare(const zs_run *r, const mcs_image *gt, const uint8_t *labels,
 {
     size_t n = (size_t)gt->width * (size_t)gt->height;
     const uint8_t *value = gt->data;
-    overlap all[256] = { 0 }, any = { 0 };
+    mcs_overlap all[256] = { { 0 } }, any = { 0 };
     int max = 0;
     for (size_t i = 0; i < n; i++)
         max = value[i] > max ? value[i] : max;
     for (size_t i = 0; i < n; i++) {
         int g = truth_label(value[i], max, count), p = labels[i];
         any.both += g && p;
-        any.ours += p != 0;
-        any.theirs += g != 0;
-        all[p].ours++;
-        all[g].theirs++;
+        any.found += p != 0;
+        any.truth += g != 0;
+        all[p].found++;
+        all[g].truth++;
         all[p].both += p == g;
     }
     json_t *metrics = scores(&any);
@@ -94,18 +90,6 @@ void zs_truth(const zs_run *r, const cli_input *in, int width, int height, const
 
 /* ---- metrics.csv, summary.json ---- */
 
-static void csv_field(cli_html *h, const char *text)
-{
-    if (!text[strcspn(text, "\",\r\n")]) {
-        cli_html_raw(h, text);
-        return;
-    }
-    cli_html_raw(h, "\"");
-    for (; *text; text++)
-        cli_html_rawf(h, *text == '"' ? "\"\"" : "%c", *text);
-    cli_html_raw(h, "\"");
-}
-
 typedef struct {
     double sum, square;
     int64_t n;
@@ -139,7 +123,7 @@ mcs_status zs_truth_report(const zs_run *r, const json_t *lines, mcs_error *e)
             continue;
         double d = json_number_value(json_object_get(m, "dsc"));
         double u = json_number_value(json_object_get(m, "iou"));
-        csv_field(&csv, input);
+        cli_csv_field(&csv, input);
         cli_html_rawf(&csv, ",%.6f,%.6f\n", d, u);
         count_in(&dsc, d);
         count_in(&iou, u);
