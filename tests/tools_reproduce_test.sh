@@ -9,10 +9,11 @@ cat >plan.json <<'END'
 {"title": "A <small> table", "about": ["what & why"], "places": {"models": "nowhere"}, "seeds": [1, 2],
  "prepare": [{"name": "test", "run": ["make_phantoms", "-o", "{out}", "--count", 12, "--seed", 7, "--size", 48]},
              {"name": "copy", "run": [["make_phantoms", "-o", "{out}/a", "--count", 1, "--size", 48],
-                                      ["inspect_weights", "info", "{models}/sam.safetensors"]]}],
+                                      ["inspect_weights", "info", "{models}/sam.safetensors"]]},
+             {"name": "unused", "run": ["inspect_weights", "info", "{models}/nothing"]}],
  "sets": [
   {"name": "heart", "title": "Heart", "images": "{prep:test}/images", "masks": "{prep:test}/structures/heart",
-   "options": ["--prompt", "chest x-ray showing the heart"]},
+   "train_images": "{prep:copy}/a/images", "options": ["--prompt", "chest x-ray showing the heart"]},
   {"name": "lungs", "images": "{prep:test}/images", "masks": "{prep:test}/structures/lungs", "count": 3,
    "options": ["--prompt", "chest x-ray showing the lungs", "--num-contours", 2]}],
  "methods": [
@@ -101,7 +102,7 @@ if [ -x "$T/train_unet" ] && [ -x "$T/predict_unet" ]; then
  "methods": [{"name": "sam", "zeroshot": ["--clip", "m/clip.safetensors", "--topk", 4, "--empty-box", "whole"]},
    {"name": "unet", "learns_from": "sam", "train": TRAIN}]}
 END
-    sed -i 's/TRAIN/["--size", 32, "--epochs", 1, "--channels", "4,8"]/' weak.json
+    sed -i 's/TRAIN/["--size", 32, "--epochs", 2, "--channels", "4,8"], "weights": ["epoch_1", "epoch_2"]/' weak.json
     check "weak supervision" 0 "$R" weak.json -o w --set "p=$(ls -d out/prepare/test-*)" --progress off
     [ "$(ls -d w/cells/heart/*-train-* | wc -l)" -eq 1 ] && good || bad "masks to learn from"
     prints "unet"
@@ -124,7 +125,7 @@ says "no key 'image'"
 echo '{"sets": [{"name": "a", "images": "{x}", "masks": "x"}], "methods": [{"name": "m", "zeroshot": []}]}' >bad.json
 check "no value" 2 "$R" bad.json -o x --progress off
 says "no value for '{x}'"
-echo '{"prepare": [{"name": "p", "run": ["/bin/echo", "x"]}], "sets": [{"name": "a", "images": "x", "masks": "x"}],
+echo '{"prepare": [{"name": "p", "run": ["/bin/echo", "x"]}], "sets": [{"name": "a", "images": "{prep:p}", "masks": "x"}],
     "methods": [{"name": "m", "zeroshot": []}]}' >bad.json
 check "only our tools" 2 "$R" bad.json -o x --progress off
 says "bare name"

@@ -66,10 +66,10 @@ static int name_job(rp_work *w, job *j, const char *base_hash)
     rp_hash_text(&h, text);
     rp_hash_text(&h, j->set->hash);
     rp_hash_text(&h, base_hash ? base_hash : rp_text(m, "result", ""));
+    const char *const lists[] = { "zeroshot", "train", "predict", "weights" };
     rp_hash_text(&h, rp_text(m, "weights", ""));
-    const char *const lists[] = { "zeroshot", "train", "predict" };
     bool ok = base_hash || hash_list(w, &h, options, j->seed);
-    for (int i = 0; i < 3 && ok; i++)
+    for (int i = 0; i < 4 && ok; i++)
         ok = hash_list(w, &h, json_object_get(m, lists[i]), j->seed);
     if (!ok)
         return CLI_BAD_USAGE;
@@ -131,22 +131,37 @@ static int zeroshot(rp_work *w, const job *j)
 
 /* ---- Weak supervision ---- */
 
-/* The newest or best checkpoint that logs/unet/latest or best names. */
-static bool add_weights(rp_args *a, const char *folder, const char *which)
+static bool add_checkpoint(rp_args *a, const char *folder, const char *name)
+{
+    char *dir = cli_join(folder, "logs/unet/checkpoints", "");
+    char *path = dir ? cli_join(dir, name, ".safetensors") : NULL;
+    bool ok = path && cli_exists(path) && rp_args_add(a, "--weights") && rp_args_add(a, path);
+    free(path);
+    free(dir);
+    return ok;
+}
+
+/* which: a list of names, whose probabilities are averaged; or a file that names one: "latest",
+ * "best". */
+static bool add_weights(rp_args *a, const char *folder, const json_t *which)
 {
     mcs_error e = { 0 };
-    char *note = cli_join(folder, "logs/unet/", which);
-    char *name = note ? cli_read_text(note, NULL, &e) : NULL;
-    char *path = NULL;
-    if (name) {
-        name[strcspn(name, "\r\n")] = 0;
-        char *dir = cli_join(folder, "logs/unet/checkpoints", "");
-        path = dir ? cli_join(dir, name, ".safetensors") : NULL;
-        free(dir);
+    bool ok = true;
+    const char *one = json_string_value(which);
+    for (size_t i = 0; i < json_array_size(which) && ok; i++) {
+        const char *name = json_string_value(json_array_get(which, i));
+        ok = name && add_checkpoint(a, folder, name);
     }
-    bool ok = path && rp_args_add(a, "--weights") && rp_args_add(a, path);
-    free(path);
+    if (json_array_size(which))
+        return ok;
+    char *note = cli_join(folder, "logs/unet", "/");
+    char *path = note ? cli_join(note, one ? one : "latest", "") : NULL;
+    char *name = path ? cli_read_text(path, NULL, &e) : NULL;
+    if (name)
+        name[strcspn(name, "\r\n")] = 0;
+    ok = name && add_checkpoint(a, folder, name);
     free(name);
+    free(path);
     free(note);
     return ok;
 }
@@ -170,10 +185,10 @@ static int learn(rp_work *w, const job *j, const job *base)
     ok = add_path(&a, "-i", j->set->folder, "images") && add_path(&a, "-o", j->folder, "run") &&
          rp_args_add(&a, "--save") && rp_args_add(&a, "mask") && add_common(w, &a, j->seed) &&
          rp_args_json(w, &a, json_object_get(m, "predict"), w->o->out, j->folder, j->seed);
-    if (ok && !add_weights(&a, j->folder, rp_text(m, "weights", "latest"))) {
+    if (ok && !add_weights(&a, j->folder, json_object_get(m, "weights"))) {
         rp_args_free(&a);
-        return cli_error(w->t, CLI_BAD_MODEL, "%s/logs/unet: no checkpoint named in '%s'",
-                         j->folder, rp_text(m, "weights", "latest"));
+        return cli_error(w->t, CLI_BAD_MODEL, "%s/logs/unet: no such checkpoint as 'weights' says",
+                         j->folder);
     }
     return run_and_free(w, "predict_unet", &a, ok, j->log);
 }

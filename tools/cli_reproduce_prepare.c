@@ -92,10 +92,51 @@ static int run_step(rp_work *w, const json_t *run, const char *name, const char 
     return code;
 }
 
+static bool mentions(const json_t *j, const char *name)
+{
+    char word[140];
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+    snprintf(word, sizeof word, "{prep:%s}", name);
+    bool yes = text && strstr(text, word);
+    free(text);
+    return yes;
+}
+
+enum { STEPS_MAX = 50 };
+
+/* Is a step mentioned by a cell that is to be run? */
+static bool used(const rp_work *w, const char *name)
+{
+    for (int s = 0; s < w->set_count; s++)
+        for (int m = 0; m < w->method_count; m++) {
+            const rp_method *method = &w->methods[m];
+            if (rp_wanted(w, &w->sets[s], method) &&
+                (mentions(w->sets[s].json, name) || mentions(method->json, name) ||
+                 (method->base >= 0 && mentions(w->methods[method->base].json, name))))
+                return true;
+        }
+    return false;
+}
+
+/* ... or by a later step that is needed? */
+static void find_needed(const rp_work *w, const json_t *steps, bool needed[STEPS_MAX])
+{
+    for (size_t i = json_array_size(steps); i-- > 0;) {
+        const char *name = rp_text(json_array_get(steps, i), "name", "");
+        needed[i] = used(w, name);
+        for (size_t k = i + 1; k < json_array_size(steps) && !needed[i]; k++)
+            needed[i] = needed[k] && mentions(json_array_get(steps, k), name);
+    }
+}
+
 int rp_prepare(rp_work *w)
 {
     const json_t *steps = json_object_get(w->plan, "prepare");
+    bool needed[STEPS_MAX] = { false };
     int code = CLI_CONTINUE;
+    if (json_array_size(steps) > STEPS_MAX)
+        return cli_error(w->t, CLI_BAD_USAGE, "prepare: more than %d steps", STEPS_MAX);
+    find_needed(w, steps, needed);
     for (size_t i = 0; i < json_array_size(steps) && code == CLI_CONTINUE; i++) {
         const json_t *step = json_array_get(steps, i), *run = json_object_get(step, "run");
         const char *name = rp_text(step, "name", NULL);
@@ -114,7 +155,9 @@ int rp_prepare(rp_work *w)
         snprintf(tail, sizeof tail, "prepare/%s-%.8s", name, hash);
         json_object_set_new(w->prepared, name, json_string(tail));
         char *folder = rp_folder(w, "prepare", name, hash);
-        code = folder ? run_step(w, run, name, folder) : CLI_IO_ERROR;
+        code = folder ? CLI_CONTINUE : CLI_IO_ERROR;
+        if (folder && needed[i])
+            code = run_step(w, run, name, folder);
         free(folder);
     }
     return code;
