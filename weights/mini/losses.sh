@@ -5,11 +5,12 @@
 #     MINI_SCALE=0.01 LOSSES_OUT=/tmp/losses weights/mini/losses.sh      a smoke test of the same steps
 #
 # The start is a small CLIP that knows a little: trained here from nothing with InfoNCE, as BiomedCLIP was, for
-# LOSSES_START_STEPS (600) steps; or the checkpoint LOSSES_START (its vocabulary: LOSSES_VOCAB, or vocab.txt beside it).
+# LOSSES_START_STEPS (600) steps, on pictures of LOSSES_SIZE (48) pixels in patches of 8; or the checkpoint LOSSES_START
+# (with LOSSES_SIZE=96 for those of make.sh; its vocabulary: LOSSES_VOCAB, or vocab.txt beside it).
 # Each loss then goes on from it for LOSSES_STEPS (80) steps with LOSSES_SEEDS (5) seeds.  A seed decides which fresh
 # phantoms are seen and in which order, the same for all losses, so that losses are compared by seed.  Everything else
-# is equal, too: temperature LOSSES_TEMPERATURE (0.07), learning rate LOSSES_LR (5e-4), hardness .15, pictures of 96
-# pixels in patches of 12, batches of 50, and captions that are true of another picture are no negatives of it.
+# is equal, too: temperature LOSSES_TEMPERATURE (0.07), learning rate LOSSES_LR (5e-4), hardness .15, batches of 50, and
+# captions that are true of another picture are no negatives of it.
 #
 # Figures: retrieval by eval_phantoms on LOSSES_COUNT (600) phantoms of another seed, complete captions, batches of 50;
 # mean over the seeds with the 95 % interval of Student's t, and the difference to InfoNCE of the same seed.
@@ -23,7 +24,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 out=${LOSSES_OUT:-$here/losses} scale=${MINI_SCALE:-1} tools=${MINI_TOOLS:-$top/tools}
 seed=${LOSSES_SEED:-7000} seeds=${LOSSES_SEEDS:-5} jobs=${LOSSES_JOBS:-0}
-temperature=${LOSSES_TEMPERATURE:-0.07} lr=${LOSSES_LR:-5e-4}
+side=${LOSSES_SIZE:-48} temperature=${LOSSES_TEMPERATURE:-0.07} lr=${LOSSES_LR:-5e-4}
 start=${LOSSES_START:-} vocab=${LOSSES_VOCAB:-}
 losses="infonce dcl hn-nce dhn-nce"
 
@@ -32,6 +33,14 @@ say() { echo "[$(date +%H:%M:%S)] $*"; }
 part() { awk -v n="$1" -v s="$scale" -v least="$2" 'BEGIN { n = int(n * s + .5); print n < least ? least : n }'; }
 is_done() { [ -e "$1.done" ]; }
 finished() { date +%s >"$1.tmp" && mv "$1.tmp" "$1.done"; }
+# Runs a tool that stops with this script.
+tool() {
+    "$@" &
+    child=$!
+    trap 'kill $child 2>/dev/null || :; exit 1' TERM
+    wait $child
+    trap - TERM
+}
 absolute() { echo "$(cd "$(dirname "$1")" && pwd)/$(basename "$1")"; }
 
 steps=$(part "${LOSSES_STEPS:-80}" 2) start_steps=$(part "${LOSSES_START_STEPS:-600}" 2)
@@ -44,7 +53,7 @@ mkdir -p "$out/work/figures"
 out=$(cd "$out" && pwd)
 tools=$(cd "$tools" && pwd)
 cd "$out/work"
-recipe="start ${start:-$start_steps steps}, $steps steps, $count phantoms, seed $seed, temperature $temperature, lr $lr"
+recipe="start ${start:-$start_steps steps}, $steps steps, $count phantoms of $side pixels, seed $seed, temperature $temperature, lr $lr"
 [ -e recipe ] || echo "$recipe" >recipe
 if [ "$(cat recipe)" != "$recipe" ]; then
     echo "losses.sh: $out/work holds runs with $(cat recipe); delete it to begin with others" >&2
@@ -57,25 +66,21 @@ begin=$(date +%s)
 views() { # views SET SEED COUNT
     is_done "$1" && return
     say "phantoms: $1"
-    "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size 96 --views mixed --no-masks --captions 3 \
+    tool "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size "$side" --views mixed --no-masks --captions 3 \
         --vocab vocab.txt --threads "$jobs" --quiet
     finished "$1"
 }
 train() { # train NAME EPOCHS STEPS THREADS OPTIONS...
     name=$1 epochs=$2 of=$3 with=$4
     shift 4
-    "$tools/finetune_clip" --name "$name" --epochs "$epochs" --lr-scheduler cosine --warmup $(((of + 11) / 12)) \
+    tool "$tools/finetune_clip" --name "$name" --epochs "$epochs" --lr-scheduler cosine --warmup $(((of + 11) / 12)) \
         --batch-size 50 --micro-batch 50 --captions-per-image 2 --same-kind 0.4 --temperature "$temperature" \
         --wd 0.05 --grad-clip-norm 1 --save-every-steps 100 --keep 1 --log-every-n-steps 20 --resume latest \
-        --vocab vocab.txt --threads "$with" --quiet "$@" &
-    tool=$!
-    trap 'kill $tool 2>/dev/null || :; exit 1' TERM
-    wait $tool
-    trap - TERM
+        --vocab vocab.txt --threads "$with" --quiet "$@"
 }
 newest() { echo "logs/$1/checkpoints/$(cat "logs/$1/latest").safetensors"; }
 measure() { # measure CHECKPOINT NAME
-    "$tools/eval_phantoms" --clip "$1" --vocab vocab.txt --retrieval-only --seed $((seed + 900)) --count "$count" \
+    "$tools/eval_phantoms" --clip "$1" --vocab vocab.txt --retrieval-only --size "$side" --seed $((seed + 900)) --count "$count" \
         --threads 1 --quiet --progress off >"figures/$2.tmp"
     mv "figures/$2.tmp" "figures/$2.csv"
 }
@@ -87,8 +92,13 @@ if ! is_done start; then
     else # three rounds of the pictures
         views start-set $((seed + 1)) $((start_steps * 50 / 3 + 50))
         say "the start: $start_steps steps of InfoNCE"
-        train start 3 "$start_steps" "$jobs" --train-data start-set/captions.csv --loss infonce --lr 7e-4 \
-            --seed "$seed" --from-scratch "$here/clip.json" --init xavier
+        cat >start.json <<END
+{"vision": {"image": $side, "patch": 8, "dim": 96, "depth": 3, "heads": 3, "mlp_dim": 384},
+ "text": {"positions": 64, "types": 1, "dim": 96, "depth": 1, "heads": 3, "mlp_dim": 384},
+ "text_hidden": 96, "embed": 96, "context": 64, "logit_scale": 2.66}
+END
+        train start 3 "$start_steps" "$jobs" --train-data start-set/captions.csv --loss infonce --lr 1e-3 \
+            --seed "$seed" --from-scratch start.json --init xavier
         cp "$(newest start)" start.safetensors
     fi
     measure start.safetensors start
