@@ -97,7 +97,20 @@ check "a shard" 0 "$P" -i v/images -o p5 -w $W --shard 1/2 --progress off
 check "the other" 0 "$P" -i v/images -o p5 -w $W --shard 2/2 --progress off
 lines "both shards" p5/results.jsonl "$n"
 
-# ---- Several classes
+# ---- Several classes: label maps of zeroshot_seg, here of untrained models
+"$T/make_untrained" -o u --size 48 -q
+check "label maps" 0 "$T/zeroshot_seg" -i d/images -o zc --clip u/clip.safetensors --sam u/sam.safetensors --postprocess otsu \
+    --cam relevance --class heart="a heart" --class lung="the lungs of a patient" --progress off
+check "several classes" 0 "$F" -i d/images -m zc/masks $net --epochs 2 --name k --val-share 0.3 --batch-size 4
+says "maps of 2 labels besides 0: 1, 2"
+has "several classes" logs/k/log.jsonl dsc_of
+check "predict several classes" 0 "$P" -i v/images -o pk -w logs/k/checkpoints/epoch_2.safetensors \
+    --save mask,prob,uncertainty,overlay --html --progress off
+for k in 1 2; do exists "a probability of each" "pk/prob/${one%.png}.$k.png"; done
+has "areas by label" pk/results.jsonl '"areas":{'
+check "predictions are masks again" 0 "$F" -i v/images -m pk/masks $net --epochs 1 --name kk --labels map --keep-empty
+check "another number of classes" 2 $train --epochs 1 --pretrained logs/k/checkpoints/epoch_2.safetensors --name x5
+says "has 3 classes"
 check "mixed nets" 4 "$P" -i v/images -o p6 -w $W logs/t7/checkpoints/epoch_2.safetensors
 says "cannot be averaged"
 
@@ -125,7 +138,7 @@ set -- $(ls bad)
 head -c 200 "d/images/$1" >"bad/$1"
 rm "badgt/$2" "bad/$3"
 printf 'no picture' >"badgt/$4"
-"$T/make_untrained" -o u --size 48 -q && cp u/truth.png "badgt/$5"
+cp u/truth.png "badgt/$5"
 check "unusable files are left out" 3 "$F" -i bad -m badgt $net --epochs 1 --name bad
 lines "errors.jsonl lists them" logs/bad/errors.jsonl 5
 has "missing" logs/bad/errors.jsonl "no mask of the name"
