@@ -120,6 +120,9 @@ bool es_is_distance(es_metric m);
 
 int es_report(es_run *r);
 void es_level_name(const es_run *r, int level, char name[16]);
+/* Cases from the worst by the first measure; those without a value and failed ones last.  To
+ * free(), NULL: no memory. */
+int64_t *es_rank(const es_run *r);
 /* One measure of all cases at a level, NAN where there is none; to free(), NULL: no memory. */
 double *es_column(const es_run *r, int which, int level, es_metric m);
 mcs_status es_compare(es_run *r, cli_html *out, mcs_error *e) MCS_MUST_CHECK;

@@ -131,37 +131,6 @@ static mcs_status draw(const es_volume *v, const es_case *c, const char *path, m
 
 /* ---- The page ---- */
 
-typedef struct {
-    double key;
-    int64_t at;
-} ranked;
-
-static int worst_first(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (isnan(x->key) != isnan(y->key))
-        return isnan(x->key) ? 1 : -1;
-    if (!isnan(x->key) && x->key != y->key)
-        return x->key < y->key ? -1 : 1;
-    return (x->at > y->at) - (x->at < y->at);
-}
-
-static ranked *rank(const es_run *r)
-{
-    es_metric m = (es_metric)r->order[0];
-    ranked *list = malloc(((size_t)r->count + 1) * sizeof *list);
-    for (int64_t i = 0; list && i < r->count; i++) {
-        const es_score *s = es_at(r, ES_SEG, i, -1);
-        double v = r->failure[i] ? (double)NAN : es_is_distance(m) ? -s->v[m] : s->v[m];
-        if (isnan(v) && !r->failure[i] && s->truth_empty != s->found_empty)
-            v = -(double)INFINITY; /* missed, or a false alarm */
-        list[i] = (ranked){ v, i };
-    }
-    if (list)
-        qsort(list, (size_t)r->count, sizeof *list, worst_first);
-    return list;
-}
-
 static void caption(const es_run *r, cli_html *h, int64_t i)
 {
     const es_score *s = es_at(r, ES_SEG, i, -1);
@@ -270,22 +239,22 @@ static char *folder_for(const char *path)
 mcs_status es_html(const es_run *r, mcs_error *e)
 {
     cli_html h = { 0 };
-    ranked *list = rank(r);
+    int64_t *order = es_rank(r);
     char *folder = folder_for(r->o->html);
     int64_t shown = r->count < r->o->shown ? r->count : r->o->shown;
     mcs_status s =
-        list && folder ? cli_mkdirs(folder, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+        order && folder ? cli_mkdirs(folder, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
     if (s == MCS_OK)
         begin(r, &h, shown);
     for (int64_t i = 0; i < shown && s == MCS_OK; i++)
-        s = card(r, &h, folder, i + 1, list[i].at, e);
+        s = card(r, &h, folder, i + 1, order[i], e);
     cli_html_raw(&h, "</div>\n</body></html>\n");
     if (s == MCS_OK && h.failed)
         s = mcs_error_set(e, MCS_ENOMEM, "out of memory");
     if (s == MCS_OK)
         s = cli_write(r->o->html, h.text, h.size, e);
     free(h.text);
-    free(list);
+    free(order);
     free(folder);
     return s;
 }

@@ -214,30 +214,53 @@ static void counts(es_run *r, cli_html *out)
 
 /* ---- Files ---- */
 
-static int by_rank(const void *a, const void *b)
+typedef struct {
+    double key;
+    int64_t at;
+} ranked;
+
+static int worst_first(const void *a, const void *b)
 {
-    const double *x = a, *y = b; /* key, index */
-    if (isnan(x[0]) || isnan(y[0]))
-        return isnan(x[0]) - isnan(y[0]);
-    return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+    const ranked *x = a, *y = b;
+    if (isnan(x->key) != isnan(y->key))
+        return isnan(x->key) ? 1 : -1;
+    if (!isnan(x->key) && x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return (x->at > y->at) - (x->at < y->at);
 }
 
-/* The ten worst by the first measure. */
-static void worst(es_run *r)
+int64_t *es_rank(const es_run *r)
 {
     es_metric m = (es_metric)r->order[0];
-    json_t *list = json_array();
-    double(*key)[2] = malloc(((size_t)r->count + 1) * sizeof *key);
-    for (int64_t i = 0; key && i < r->count; i++) {
-        double v = r->failure[i] ? (double)NAN : es_at(r, ES_SEG, i, -1)->v[m];
-        key[i][0] = es_is_distance(m) ? -v : v;
-        key[i][1] = (double)i;
+    ranked *list = malloc(((size_t)r->count + 1) * sizeof *list);
+    int64_t *order = malloc(((size_t)r->count + 1) * sizeof *order);
+    for (int64_t i = 0; list && i < r->count; i++) {
+        const es_score *s = es_at(r, ES_SEG, i, -1);
+        double v = r->failure[i] ? (double)NAN : es_is_distance(m) ? -s->v[m] : s->v[m];
+        if (isnan(v) && !r->failure[i] && s->truth_empty != s->found_empty)
+            v = -(double)INFINITY; /* missed, or a false alarm */
+        list[i] = (ranked){ v, i };
     }
-    if (key)
-        qsort(key, (size_t)r->count, sizeof *key, by_rank);
-    for (int64_t i = 0; key && i < r->count && i < 10 && !isnan(key[i][0]); i++)
-        json_array_append_new(list, cli_json_text(r->cases[(int64_t)key[i][1]].name));
-    free(key);
+    if (list)
+        qsort(list, (size_t)r->count, sizeof *list, worst_first);
+    for (int64_t i = 0; list && order && i < r->count; i++)
+        order[i] = list[i].at;
+    if (!list) {
+        free(order);
+        order = NULL;
+    }
+    free(list);
+    return order;
+}
+
+static void worst(es_run *r)
+{
+    json_t *list = json_array();
+    int64_t *order = es_rank(r);
+    for (int64_t i = 0; order && i < r->count && i < 10; i++)
+        if (!r->failure[order[i]])
+            json_array_append_new(list, cli_json_text(r->cases[order[i]].name));
+    free(order);
     json_object_set_new(r->report, "worst", list);
 }
 

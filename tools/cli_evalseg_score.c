@@ -21,7 +21,7 @@
 static uint8_t label_of(const es_run *r, const es_meaning *m, uint32_t value)
 {
     if (!m->labels)
-        return es_luma(value) > m->threshold;
+        return m->threshold ? es_luma(value) > m->threshold : value != 0;
     for (int i = 0; i < r->labels; i++)
         if (r->label[i] == value)
             return (uint8_t)(i + 1);

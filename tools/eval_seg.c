@@ -103,9 +103,10 @@ static bool read_metrics(es_run *r)
 
 static bool read_spacing(es_run *r)
 {
-    const char *p = r->o->spacing;
-    r->spacing[0] = r->spacing[1] = r->spacing[2] = 1;
-    for (int k = 2; p && *p; k--) {
+    const char *p = r->o->spacing ? r->o->spacing : "1,1,1";
+    for (int k = 0; k < 3; k++)
+        r->spacing[k] = 1;
+    for (int k = 2; *p; k--) {
         char *end;
         double v = strtod(p, &end);
         if (k < 0 || end == p || !(v > 0) || v > 1e6 || (*end && *end != ','))
