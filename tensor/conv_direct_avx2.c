@@ -3,7 +3,7 @@
  * headers come first, their inline functions must stay at the baseline. */
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -25,7 +25,7 @@ static inline __attribute__((always_inline)) float SUM(__m256 x)
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
 }
-#include "tensor/conv_direct_kernels.h"
+#include "tensor/conv_kernels_internal.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -3,7 +3,7 @@
  * headers come first, their inline functions must stay at the baseline. */
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl"))),                 \
                              apply_to = function)
@@ -21,7 +21,7 @@ enum { W = 16, ROWS = 8, SUM_ROWS = 4, SUM_TAPS = 6 }; /* accumulators: 24 of 32
 #define ADD _mm512_add_ps
 #define ZERO _mm512_setzero_ps
 #define SUM _mm512_reduce_add_ps
-#include "tensor/conv_direct_kernels.h"
+#include "tensor/conv_kernels_internal.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -6,7 +6,7 @@
  * each with a copy (and sums of weight gradients) of its own, whatever the number of threads. */
 #ifndef MCS_CONV_DIRECT_INTERNAL_H
 #define MCS_CONV_DIRECT_INTERNAL_H
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #include "tensor/conv_internal.h"
 
 typedef struct {

@@ -53,15 +53,14 @@ void mcs_depthwise_forward(mcs_ctx *c, const mcs_conv_geom *g, const float *x, c
 void mcs_depthwise_backward(mcs_ctx *c, const mcs_conv_geom *g, const float *x, const float *w,
                             const float *dy, float *dx, float *dw);
 
-/* ---- Direct kernels (conv_direct.h), for geometries they suit: small kernels, strides 1 and 2,
+/* ---- Direct kernels (conv_tile_internal.h), for geometries they suit: small kernels, strides 1 and 2,
  * rows of pixels that fill vectors, one group.  Memory running out is in the context. ---- */
 struct mcs_direct_kernels;
 bool mcs_direct_suits(const struct mcs_direct_kernels *k, const mcs_conv_geom *g);
 bool mcs_direct_suits_weights(const struct mcs_direct_kernels *k, const mcs_conv_geom *g);
 /* small = W large + bias (Nullable), or if add: small += W large. */
 void mcs_direct_down(mcs_ctx *c, const struct mcs_direct_kernels *k, const mcs_conv_geom *g,
-                     const float *large, const float *w, const float *bias, bool add,
-                     float *small);
+                     const float *large, const float *w, const float *bias, bool add, float *small);
 /* large += W^T small */
 void mcs_direct_up(mcs_ctx *c, const struct mcs_direct_kernels *k, const mcs_conv_geom *g,
                    const float *small, const float *w, float *large);

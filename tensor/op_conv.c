@@ -10,7 +10,7 @@
  * Images and blocks follow each other, so sums have one order.
  * Must agree with torch.nn.functional.conv2d. */
 #include <string.h>
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #include "tensor/conv_internal.h"
 #include "tensor/gemm.h"
 

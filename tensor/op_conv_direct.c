@@ -1,4 +1,4 @@
-/* op_conv_direct.c - convolution by the direct kernels (conv_direct.h), forward and adjoint, in terms
+/* op_conv_direct.c - convolution by the direct kernels (conv_tile_internal.h), forward and adjoint, in terms
  * of the geometry of op_conv.c and op_conv_transpose.c.
  *
  *   down   small[f] (+)= b[f] + sum over taps of w[f][ch][ky][kx] large[ch]

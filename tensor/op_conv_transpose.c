@@ -6,7 +6,7 @@
  *
  * W is (C, O kh kw), X (C, H W).  Blocks, order and parallelism are those of op_conv.c.
  * Must agree with torch.nn.functional.conv_transpose2d. */
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #include "tensor/conv_internal.h"
 #include "tensor/gemm.h"
 

@@ -1,6 +1,6 @@
 /* test_op_conv_direct.c - the direct kernels of every instruction set against sums written out, over
  * odd sizes, strides and paddings; the operations that use them: gradients, threads, memory. */
-#include "tensor/conv_direct.h"
+#include "tensor/conv_tile_internal.h"
 #include "tensor/conv_internal.h"
 #include "tests/check.h"
 

@@ -1,4 +1,4 @@
-/* conv_direct_kernels.h - the kernels of conv_direct.h as a template: a conv_direct_*.c defines
+/* conv_kernels_internal.h - the kernels of conv_tile_internal.h as a template: a conv_direct_*.c defines
  *   DIRECT_NAME, DIRECT_TABLE, W (lanes), V and LOAD STORE SET1 FMA ADD ZERO SUM of its vectors,
  *   ROWS (tile), SUM_ROWS and SUM_TAPS
  * and includes this once.  Tiles of fixed size are inlined with constant bounds, so that their

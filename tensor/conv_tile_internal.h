@@ -1,4 +1,4 @@
-/* conv_direct.h - convolution straight from the picture: register tiles of outputs, no column
+/* conv_tile_internal.h - convolution straight from the picture: register tiles of outputs, no column
  * matrix.  Private to tensor/.
  *
  * A thin layer (16 channels of 128 x 128) makes a product of 16 rows: filling and packing its
@@ -7,8 +7,8 @@
  *   acc[m][v] += w[t][m] * src[v][off[t] ...]      rows x vectors accumulators in registers
  * Being products, they use fused multiply-add, so (as with BLAS) the last bits depend on the
  * instruction set; they do not on the number of threads. */
-#ifndef MCS_CONV_DIRECT_H
-#define MCS_CONV_DIRECT_H
+#ifndef MCS_CONV_TILE_INTERNAL_H
+#define MCS_CONV_TILE_INTERNAL_H
 #include <stdint.h>
 
 enum { MCS_DIRECT_ROWS = 8, MCS_DIRECT_VECTORS = 3 }; /* the most of any instruction set */
