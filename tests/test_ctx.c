@@ -158,6 +158,30 @@ static void test_philox(void **state)
     assert_int_equal(r[3], 0x6d5451fd);
 }
 
+/* Settings and pool are the same, what is left of the limit is its own, hooks stay behind. */
+static void test_new_like(void **state)
+{
+    (void)state;
+    mcs_pool *pool = mcs_pool_new(2);
+    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool, .bytes_max = (size_t)16 << 20, .grad = true });
+    assert_int_equal(mcs_watch(c, "layer"), MCS_OK);
+    assert_non_null(mcs_zeros(c, 1, MCS_SHAPE(5 << 18))); /* 5 MB */
+    mcs_ctx *d = mcs_ctx_new_like(c);
+    assert_non_null(d);
+    assert_true(mcs_grad_enabled(d) && mcs_ctx_pool(d) == pool && !mcs_hooked(d, "layer"));
+    assert_non_null(mcs_zeros(d, 1, MCS_SHAPE(1 << 18)));
+    check_fails(d, mcs_zeros(d, 1, MCS_SHAPE(3 << 20)), MCS_ENOMEM, "limit");
+    assert_int_equal(mcs_ctx_status(c), MCS_OK);
+    mcs_ctx_free(d);
+    mcs_ctx_free(c);
+    c = mcs_ctx_new(NULL);
+    d = mcs_ctx_new_like(c);
+    assert_non_null(mcs_zeros(d, 1, MCS_SHAPE(4 << 20))); /* no limit */
+    mcs_ctx_free(d);
+    mcs_ctx_free(c);
+    mcs_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_scope_keeps_outer_tensor),
         cmocka_unit_test(test_precision_and_wrap),
         cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_new_like),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
