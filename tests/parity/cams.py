@@ -25,8 +25,8 @@ from native import build
 
 # method: (layer, what the C program is told)
 BLOCK, NORM1, NORM2 = "blocks.9", "blocks.11.norm1", "blocks.11.norm2"
-M2IB = (1.0, 1.0, 10, 3)  # beta, lr, steps, samples
-RISE = (0.5, 60, 8)  # keep, masks, grid
+M2IB = (1.0, 1.0, 10, 2)  # beta, lr, steps, samples
+RISE = (0.5, 24, 8)  # keep, masks, grid
 
 
 def normalise(m):
