@@ -96,10 +96,10 @@ mcs_tensor *mcs_gradcam(mcs_cam *cam, mcs_gradcam_kind kind, const mcs_tensor *t
  * is what is left, KL(t || N(0,1)) summed over the channels.  a is found by Adam (betas .9, .999, eps
  * 1e-8) from 5 on, on beta * mean KL - mean <f(t), text>; as in the released code the KL is that
  * of the last forward pass, before the last step.  Attention must follow the layer: a block, e.g.
- * "visual.trunk.blocks.9" of 12, not the last.  Layers before it run once for all samples if
+ * "visual.trunk.blocks.7" of 12, not the last.  Layers before it run once for all samples if
  * nothing bypasses it. */
 typedef struct {
-    float beta; /* weight of the KL: 1 */
+    float beta; /* weight of the KL: 0.1 */
     float lr; /* 1 */
     int steps; /* 10 */
     int samples; /* noises per step: 10 */

@@ -37,7 +37,7 @@ typedef struct {
 
 mcs_m2ib_opts mcs_m2ib_defaults(void)
 {
-    return (mcs_m2ib_opts){ .beta = 1, .lr = 1, .steps = 10, .samples = 10 };
+    return (mcs_m2ib_opts){ .beta = 0.1f, .lr = 1, .steps = 10, .samples = 10 };
 }
 
 /* ---- Noise: a function of seed, step and place ---- */

@@ -97,9 +97,9 @@ typedef struct {
     float cam_scale;            /* multiplies cosines in the channel scores; 0: info.logit_scale */
     int topk;                   /* channels that gScoreCAM scores: 300 */
     int batch;                  /* masked pictures per forward; 0: the library chooses */
-    float m2ib_beta, m2ib_lr;   /* weight of the compression, step of Adam: 1, 1 */
-    int m2ib_layer;             /* block after which the bottleneck stands, from 0; -1: the third
-                                 * from the end (9 of 12, as version 2), or the one before the last */
+    float m2ib_beta, m2ib_lr;   /* weight of the compression, step of Adam: 0.1, 1 */
+    int m2ib_layer;             /* block after which the bottleneck stands, from 0; -1: the fifth from
+                                 * the end (7 of 12, version 2's default), or the first */
     int m2ib_steps;             /* 10 */
     int rise_masks, rise_grid;  /* 1000, 8 */
     float rise_keep;            /* probability that a cell of a mask is kept: 0.5 */

@@ -47,7 +47,7 @@ static mcs_tensor *m2ib(mcs_zeroshot_job *j, const mcs_cam_model *m, const mcs_t
     int depth = mcs_biomedclip_get_config(j->m->clip)->vision.depth, at = o->m2ib_layer;
     char name[48];
     if (at < 0)
-        at = depth > 3 ? depth - 3 : depth > 1 ? depth - 2 : 0;
+        at = depth > 5 ? depth - 5 : 0;
     if (at > depth - 2)
         return mcs_fail(
             j->c, MCS_EINVAL,

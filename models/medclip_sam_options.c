@@ -18,7 +18,8 @@ void mcs_zeroshot_defaults(mcs_zeroshot_opts *o, mcs_zeroshot_preset preset)
     o->ensemble = MCS_ENSEMBLE_EMBEDDING;
     o->negative_weight = 1.0f;
     o->topk = 300;
-    o->m2ib_beta = o->m2ib_lr = 1.0f;
+    o->m2ib_beta = 0.1f;
+    o->m2ib_lr = 1.0f;
     o->m2ib_layer = -1;
     o->m2ib_steps = 10;
     o->rise_masks = 1000;

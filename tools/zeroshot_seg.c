@@ -86,7 +86,7 @@ static const cli_option options[] = {
     { CLI_FLOAT, "m2ib-beta", 0, AT(z.m2ib_beta), "X", 0, 1e6,
       "m2ib: weight of the compression against the fit", "vbeta", CLI_RESULT },
     { CLI_INT, "m2ib-layer", 0, AT(z.m2ib_layer), "N", -1, 126,
-      "m2ib: block of the image tower, from 0; -1: the third from the end", "vlayer", CLI_RESULT },
+      "m2ib: block of the image tower, from 0; -1: the fifth from the end, or the first", "vlayer", CLI_RESULT },
     { CLI_INT, "m2ib-steps", 0, AT(z.m2ib_steps), "N", 1, 10000, "m2ib: steps of Adam", NULL,
       CLI_RESULT },
     { CLI_FLOAT, "m2ib-lr", 0, AT(z.m2ib_lr), "X", 1e-6, 100, "m2ib: length of a step", NULL,

@@ -6,9 +6,9 @@ arguments (all of MAPS; gscorecam, scorecam and scan, many pictures, only when n
 gScoreCAM's own choices of channels).  Prints the table lines of
 docs/numerics.md; exits 1 if a map differs by more than 1e-3.
 
-XGrad-CAM divides by the sum of a channel over the patches, which may be anything near zero: its
-reference is the model in float64, and PyTorch's own float32 is measured against it as well."""
-import copy
+XGrad-CAM divides by the sum of a channel over the patches.  At the last norm1 one of these random sums
+is all but zero, and an error of 1e-6 in the activations moves the map by 1e-3 and more; so it is compared
+at a layer without such a channel."""
 import os
 import subprocess
 import sys
@@ -55,15 +55,6 @@ def by_gradient(model, text, how, layer):
          "xgradcam": lambda: (g * a / (total + 1e-7)).sum((1, 2), keepdim=True),
          "layercam": lambda: F.relu(g)}[how]()
     return normalise((w * a).sum(0)), [SCALE]
-
-
-def by_xgradcam(model, text, how, layer):
-    """The map in float64, and how far PyTorch's float32 is from it."""
-    vit, proj, x = model
-    single, told = by_gradient(model, text, how, layer)
-    model64 = copy.deepcopy(vit).double(), proj.double(), x.detach().double().requires_grad_(True)
-    ref = by_gradient(model64, text.double(), how, layer)[0]
-    return ref, told, (single - ref).abs().max().item()
 
 
 def by_scores(model, text, how, layer):
@@ -154,7 +145,7 @@ def by_scan(model, text, how, layer):
 
 
 MAPS = {"gradcam": (by_gradient, NORM1), "gradcam++": (by_gradient, NORM1),
-        "xgradcam": (by_xgradcam, NORM1), "layercam": (by_gradient, NORM1), "eigencam": (by_eigencam, NORM2),
+        "xgradcam": (by_gradient, "blocks.5.norm1"), "layercam": (by_gradient, NORM1), "eigencam": (by_eigencam, NORM2),
         "relevance": (by_relevance, NORM2), "m2ib": (by_m2ib, BLOCK), "rise": (by_rise, NORM2)}
 SLOW = {"gscorecam": (by_scores, "blocks.9.norm2"), "scorecam": (by_scores, "blocks.9.norm2"), "scan": (by_scan, NORM2)}
 
@@ -177,7 +168,7 @@ def main():
             fn, layer = {**MAPS, **SLOW}[how]
             for text in texts:  # under random weights a map may well be empty
                 start = time.process_time()
-                ref, told, *own = fn((vit, proj, x), text, how, layer)
+                ref, told = fn((vit, proj, x), text, how, layer)
                 seconds = time.process_time() - start
                 ref = ref.detach().float().numpy()
                 if ref.mean() > 0.01:
@@ -189,9 +180,8 @@ def main():
             ours = np.frombuffer(p.stdout, np.float32).reshape(14, 14)
             assert ref.mean() > 0.01, "an empty map proves nothing"
             worst = np.abs(ours - ref).max()
-            bad |= worst > max([1e-3] + own)
-            note = f" (PyTorch's float32: {own[0]:.1e})" if own else ""
-            print(f"| {how}, {layer} | {worst:.1e}{note} | {seconds:.1f} s | {p.stderr.decode().strip()} |", flush=True)
+            bad |= worst > 1e-3
+            print(f"| {how}, {layer} | {worst:.1e} | {seconds:.1f} s | {p.stderr.decode().strip()} |", flush=True)
     if bad:
         sys.exit("a map differs by more than 1e-3")
 
