@@ -14,6 +14,7 @@
  * and ".2" up; the bottom is the last submodule itself.  The code walks the levels in two loops. */
 #include <string.h>
 #include "models/unet_internal.h"
+#include "tensor/fused_internal.h"
 
 mcs_unet_config mcs_unet_defaults(void)
 {
@@ -229,10 +230,15 @@ static mcs_tensor *norm_forward(mcs_ctx *c, const mcs_unet_config *cfg, const mc
 static mcs_tensor *adn_forward(mcs_ctx *c, const mcs_unet_config *cfg, const mcs_unet_unit *u,
                                mcs_tensor *x)
 {
-    mcs_tensor *y = mcs_dropout(c, norm_forward(c, cfg, &u->batch, x), cfg->dropout);
+    const mcs_batchnorm *n = &u->batch;
     float slope = cfg->act == MCS_UNET_LEAKY_RELU ? cfg->slope : 0.0f; /* ReLU is leaky by 0 */
-    const mcs_tensor *w = u->slope ? u->slope : mcs_full(c, 1, MCS_SHAPE(1), slope);
-    return mcs_tap(c, u->adn_name, mcs_prelu(c, y, w));
+    const mcs_tensor *a = u->slope ? u->slope : mcs_full(c, 1, MCS_SHAPE(1), slope);
+    bool instance = cfg->norm == MCS_UNET_INSTANCE || cfg->norm == MCS_UNET_INSTANCE_AFFINE;
+    if (instance && !(cfg->dropout > 0.0f && mcs_ctx_training(c)))
+        return mcs_tap(c, u->adn_name,
+                       mcs_instance_norm_prelu(c, x, n->weight, n->bias, n->eps, a));
+    mcs_tensor *y = mcs_dropout(c, norm_forward(c, cfg, n, x), cfg->dropout);
+    return mcs_tap(c, u->adn_name, mcs_prelu(c, y, a));
 }
 
 static mcs_tensor *unit_forward(mcs_ctx *c, const mcs_unet_config *cfg, const mcs_unet_unit *u,
