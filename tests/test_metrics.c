@@ -143,6 +143,19 @@ static void test_shifted_squares(void **state)
     }
 }
 
+/* 19 of 20 equal weights are 95 %: the distance that is reached, not the next. */
+static void test_percentile(void **state)
+{
+    (void)state;
+    mcs_surfel x[20], y = { 3, 1 };
+    for (int i = 0; i < 20; i++)
+        x[i] = (mcs_surfel){ i, 1 };
+    NEAR(mcs_hausdorff(&(const mcs_surface){ x, &y, 20, 1 }, 95), 18);
+    NEAR(mcs_hausdorff(&(const mcs_surface){ &y, x, 1, 20 }, 100), 19);
+    x[19].weight = 2; /* the last one now has more than 5 % */
+    NEAR(mcs_hausdorff(&(const mcs_surface){ x, &y, 20, 1 }, 95), 19);
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -295,6 +308,9 @@ static void test_summary(void **state)
     /* 4^4 equally likely samples: 2.5 % of their means lie at or below 1.5, and so above */
     NEAR(s.low, 1.5);
     NEAR(s.high, 3.5);
+    /* 1 sample in 27 has three ones: the 97.5th percentile, not yet the 95th */
+    assert_int_equal(mcs_summarise((const double[3]){ 0, 0, 1 }, 3, 5000, 3, &s, NULL), MCS_OK);
+    NEAR(s.high, 1);
     assert_int_equal(mcs_summarise(v + 1, 1, 100, 1, &s, NULL), MCS_OK);
     assert_true(s.n == 0 && isnan(s.mean) && isnan(s.low));
     assert_int_equal(mcs_summarise(v, 1, 100, 1, &s, NULL), MCS_OK);
@@ -333,6 +349,11 @@ static void test_wilcoxon(void **state)
     NEAR(r.p, 0.25);
     assert_int_equal(mcs_wilcoxon(a, a, 4, &r, NULL), MCS_OK);
     assert_true(r.zeros == 3 && r.p == 1);
+    double many[15];
+    for (int i = 0; i < 15; i++)
+        many[i] = i;
+    assert_int_equal(mcs_wilcoxon(many, (const double[15]){ 0 }, 15, &r, NULL), MCS_OK);
+    assert_true(r.zeros == 1 && !r.exact); /* as SciPy, though there are no ties */
     assert_int_equal(mcs_wilcoxon(a, b, 0, &r, NULL), MCS_OK);
     assert_true(r.n == 0 && isnan(r.p));
 }
@@ -340,11 +361,12 @@ static void test_wilcoxon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overlap),      cmocka_unit_test(test_transform),
-        cmocka_unit_test(test_weights),      cmocka_unit_test(test_shifted_squares),
-        cmocka_unit_test(test_empty),        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_golden_masks), cmocka_unit_test(test_auc),
-        cmocka_unit_test(test_summary),      cmocka_unit_test(test_wilcoxon),
+        cmocka_unit_test(test_overlap),    cmocka_unit_test(test_transform),
+        cmocka_unit_test(test_weights),    cmocka_unit_test(test_shifted_squares),
+        cmocka_unit_test(test_percentile), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_golden_masks),
+        cmocka_unit_test(test_auc),        cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_wilcoxon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
