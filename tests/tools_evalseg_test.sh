@@ -106,11 +106,12 @@ prints "both_empty,2"
 
 # ---- Pairs ----
 rm -rf g s
-folder g k/1.png=a255 k/2_mask.png=a255 "l/1 (3)_segmentation.png=a255" 9.png=a255
-folder s k/1.png=b255 k/2.png=b255 "l/1 (3).png=b255" 5.png=a255
+folder g k/1.png=a255 k/2_mask.png=a255 k/3-mask.png=a255 "l/1 (3)_segmentation.png=a255" 9.png=a255
+folder s k/1.png=b255 k/2.png=b255 k/3.png=b255 "l/1 (3).png=b255" 5.png=a255
 check "pairs in folders" 3 run --gt g --seg s --metrics dsc
 row "pairs" "k/1,0.75"
 row "pairs" "k/2_mask,0.75"
+row "pairs" "k/3-mask,0.75"
 row "pairs" "l/1 (3)_segmentation,0.75"
 prints "without_segmentation,1"
 prints "without_truth,1"
@@ -137,6 +138,16 @@ head -c 40 files/b255 >s/y.png
 check "broken file" 3 run --gt g --seg s --metrics dsc
 prints "measured,1"
 check "nothing left" 1 run --gt g --seg s --metrics dsc --size-mismatch error
+
+# ---- BUSI: pictures beside their masks, several masks of a picture ----
+rm -rf g s
+folder g "benign (1).png=prob" "benign (1)_mask.png=none" "benign (1)_mask_1.png=a255" \
+    "benign (2).png=prob" "benign (2)_mask.png=a255"
+folder s "benign (1).png=b255" "benign (2).png=b255"
+check "BUSI" 0 run --gt g --seg s --metrics dsc
+says "2 files are pictures"
+row "BUSI" "benign (1)_mask,0.75"
+row "BUSI" "n,2"
 
 # ---- Labels ----
 rm -rf g s

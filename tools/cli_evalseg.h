@@ -21,7 +21,7 @@ typedef enum {
 } es_metric;
 extern const char *const es_columns[ES_METRICS]; /* "DSC", ... */
 enum { ES_EMPTY_NAN, ES_EMPTY_ZERO, ES_EMPTY_ONE, ES_EMPTY_WORST };
-enum { ES_LABELS_MAX = 255 };
+enum { ES_LABELS_MAX = 255, ES_MORE = 9 };
 
 typedef struct { /* the options, as the table fills them */
     const char *gt, *seg, *other, *prob, *images, *out, *json, *html;
@@ -61,6 +61,8 @@ typedef struct { /* a picture, or a volume of several */
     char *name;
     int64_t slices, room;
     const cli_input **file[ES_SIDES]; /* (slices); entries may be NULL: no such file */
+    const cli_input *more[ES_MORE]; /* further true masks of the picture, to be united */
+    int mores;
 } es_case;
 typedef struct { /* of one case and label */
     double v[ES_METRICS];

@@ -7,8 +7,9 @@
 #include "tools/cli_evalseg.h"
 
 /* What data sets and tools hang on the names of masks: BUSI, ISIC, nnU-Net, ... */
-static const char *const endings[] = { "",       "_mask",   "_segmentation", "_seg",  "_gt",
-                                       "_label", "_labels", "_pred",         "_prob", "_0000" };
+static const char *const endings[] = { "",      "_mask",  "_segmentation", "_seg",
+                                       "_gt",   "_label", "_labels",       "_pred",
+                                       "_prob", "_0000",  "-mask" };
 enum { ENDINGS = sizeof endings / sizeof endings[0] };
 
 void es_problem(es_run *r, const char *name, const char *what)
@@ -159,6 +160,43 @@ static es_case *case_for(es_run *r, const cli_input *truth)
     return c;
 }
 
+/* Pictures and masks in one folder (BUSI): "X.png" is no mask if there is "X_mask.png", to which
+ * "X_mask_1.png", ... belong. */
+static void set_aside(es_run *r, names *n)
+{
+    static const char *const marks[] = { "_mask", "-mask", "_segmentation", "_seg", "_gt" };
+    int64_t pictures = 0;
+    for (int64_t i = 0; i < n->count && !r->o->volumes; i++)
+        for (int m = 0; m < 5; m++) {
+            char text[1024];
+            snprintf(text, sizeof text, "%.1000s%s", n->list[i]->stem, marks[m]);
+            if (names_at(n, text) < 0)
+                continue;
+            pictures += !n->used[i];
+            n->used[i] = true;
+            for (int k = 1; k <= ES_MORE; k++) {
+                snprintf(text, sizeof text, "%.1000s%s_%d", n->list[i]->stem, marks[m], k);
+                int64_t at = names_at(n, text);
+                if (at >= 0)
+                    n->used[at] = true;
+            }
+        }
+    if (pictures)
+        cli_info(r->t, "truth: %lld files are pictures, beside masks that are called NAME_mask",
+                 (long long)pictures);
+}
+
+static void add_more(const names *n, const cli_input *truth, es_case *c)
+{
+    for (int k = 1; k <= ES_MORE; k++) {
+        char text[1024];
+        snprintf(text, sizeof text, "%.1000s_%d", truth->stem, k);
+        int64_t at = names_at(n, text);
+        if (at >= 0 && n->used[at])
+            c->more[c->mores++] = n->list[at];
+    }
+}
+
 static bool pair_one(es_run *r, const cli_input *truth, names n[ES_SIDES])
 {
     const cli_input *files[ES_SIDES] = { truth };
@@ -177,6 +215,8 @@ static bool pair_one(es_run *r, const cli_input *truth, names n[ES_SIDES])
             return true;
     }
     es_case *c = case_for(r, truth);
+    if (c)
+        add_more(&n[ES_GT], truth, c);
     return c && add_slice(c, files);
 }
 
@@ -192,19 +232,28 @@ static int pair_all(es_run *r, names n[ES_SIDES])
     cli_inputs *gt = &r->in[ES_GT];
     if (r->o->volumes)
         qsort(gt->items, (size_t)gt->count, sizeof *gt->items, by_volume);
-    for (int64_t i = 0; i < gt->count; i++)
-        if (!pair_one(r, &gt->items[i], n))
-            return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
+    int64_t truths = 0;
+    bool ok = true;
+    set_aside(r, &n[ES_GT]);
+    for (int64_t i = 0; ok && i < gt->count; i++) {
+        int64_t at = names_at(&n[ES_GT], gt->items[i].stem);
+        if (at >= 0 && n[ES_GT].used[at])
+            continue;
+        ok = pair_one(r, &gt->items[i], n);
+        truths++;
+    }
+    if (!ok)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < n[ES_SEG].count; i++)
         if (!n[ES_SEG].used[i]) {
             r->without_gt++;
             es_problem(r, n[ES_SEG].list[i]->rel, "no truth of that name");
         }
-    if (r->without_seg == gt->count && r->o->missing == 0)
+    if (r->without_seg == truths && r->o->missing == 0)
         return nothing_paired(r);
     if (r->without_seg)
         cli_warn(r->t, "%lld of %lld truths have no segmentation%s, such as %s",
-                 (long long)r->without_seg, (long long)gt->count,
+                 (long long)r->without_seg, (long long)truths,
                  r->o->missing ? "; they count as empty ones" : "",
                  json_string_value(json_object_get(json_array_get(r->problems, 0), "name")));
     if (r->without_gt)

@@ -53,6 +53,32 @@ static void take_mask(const es_run *r, int side, const mcs_image *im, int64_t h,
         }
 }
 
+/* Adds the foreground of further true masks. */
+static mcs_status unite(const es_run *r, const es_case *c, es_volume *v, mcs_error *e)
+{
+    int64_t h = v->grid.size[0], w = v->grid.size[1];
+    mcs_status s = MCS_OK;
+    for (int k = 0; k < c->mores && s == MCS_OK; k++) {
+        mcs_image *im = mcs_image_read(c->more[k]->path, e);
+        uint8_t *label = malloc((size_t)v->n);
+        if (!im)
+            s = e->status;
+        else if (!label)
+            s = mcs_error_set(e, MCS_ENOMEM, "out of memory for %s", c->more[k]->rel);
+        else if (im->width != w || im->height != h)
+            s = mcs_error_set(e, MCS_ESHAPE, "%s has %d x %d pixels, expected %lld x %lld",
+                              c->more[k]->rel, im->width, im->height, (long long)w, (long long)h);
+        else
+            take_mask(r, ES_GT, im, h, w, label);
+        for (int64_t i = 0; s == MCS_OK && i < v->n; i++)
+            if (!v->label[ES_GT][i])
+                v->label[ES_GT][i] = label[i];
+        mcs_image_free(im);
+        free(label);
+    }
+    return s;
+}
+
 static mcs_status take_prob(const mcs_image *im, int64_t h, int64_t w, float *out, mcs_error *e)
 {
     int64_t n = (int64_t)im->width * im->height;
@@ -132,7 +158,7 @@ mcs_status es_volume_read(const es_run *r, const es_case *c, es_volume *v, mcs_e
         for (int side = 0; side <= ES_PROB && s == MCS_OK; side++)
             if (r->given[side])
                 s = read_side(r, c, i, side, v, e);
-    return s;
+    return s == MCS_OK ? unite(r, c, v, e) : s;
 }
 
 void es_volume_free(es_volume *v)
