@@ -61,24 +61,26 @@ static void moves(void **state)
     float out[S * S];
     const mcs_window all = { 0, 0, S, S };
     const struct {
-        double a[4], dx;
+        double a[4], dx, dy;
     } cases[] = {
-        { { -1, 0, 0, 1 }, 0 }, /* left-right */
-        { { 1, 0, 0, -1 }, 0 }, /* upside down */
-        { { 0, 1, -1, 0 }, 0 }, /* quarter turn */
-        { { 1, 0, 0, 1 }, 0.25 }, /* by two pixels */
+        { { -1, 0, 0, 1 }, 0, 0 }, /* left-right */
+        { { 1, 0, 0, -1 }, 0, 0 }, /* upside down */
+        { { 0, 1, -1, 0 }, 0, 0 }, /* quarter turn */
+        { { 1, 0, 0, 1 }, 0.25, 0.125 }, /* by two pixels and one */
     };
     fill(src, sizeof src);
     for (int k = 0; k < 4; k++) {
         mcs_augment_draw d = plain;
         memcpy(d.a, cases[k].a, sizeof d.a);
         d.dx = cases[k].dx;
+        d.dy = cases[k].dy;
         mcs_augment_picture(src, S, S, 1, all, &d, out, S);
         mcs_augment_labels(src, S, S, all, &d, labels, S);
         for (int y = 0; y < S; y++)
             for (int x = 0; x < S; x++) {
-                const int sx[] = { S - 1 - x, x, y, x + 2 }, sy[] = { y, S - 1 - y, S - 1 - x, y };
-                int want = sx[k] < S ? src[sy[k] * S + sx[k]] : 0;
+                const int sx[] = { S - 1 - x, x, y, x + 2 },
+                          sy[] = { y, S - 1 - y, S - 1 - x, y + 1 };
+                int want = sx[k] < S && sy[k] < S ? src[sy[k] * S + sx[k]] : 0;
                 assert_int_equal(labels[y * S + x], want);
                 assert_true(fabs((double)out[y * S + x] * 255 - want) < 1e-3);
             }

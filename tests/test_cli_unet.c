@@ -204,6 +204,21 @@ static void kinds_of_masks(void **state)
     un_data_free(&d);
 }
 
+/* Of another size: the pixel under the centre. */
+static void other_size(void **state)
+{
+    (void)state;
+    mcs_error e = { 0 };
+    uint16_t value[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+    const cli_grid g = { .width = 5, .height = 2, .range = 255, .value = value };
+    un_data d = { .kind = { .classes = 10 } };
+    for (int i = 0; i < 10; i++)
+        d.kind.value[i] = i + 1;
+    uint8_t *y = un_labels(&d, &g, 4, 3, &e);
+    assert_memory_equal(y, ((uint8_t[]){ 1, 2, 4, 5, 6, 7, 9, 10, 6, 7, 9, 10 }), 12);
+    free(y);
+}
+
 /* Labels are those of all masks together; shares are of their pixels. */
 static void all_together(void **state)
 {
@@ -309,9 +324,8 @@ static void split(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds_of_masks),
-        cmocka_unit_test(all_together),
-        cmocka_unit_test(estimates),
+        cmocka_unit_test(kinds_of_masks), cmocka_unit_test(other_size),
+        cmocka_unit_test(all_together),   cmocka_unit_test(estimates),
         cmocka_unit_test(split),
     };
     return cmocka_run_group_tests(tests, make_folders, drop_folders);

@@ -39,8 +39,10 @@ static float *predict(const mcs_unet *const *nets, int count, const mcs_image *i
     mcs_error e = { 0 };
     size_t n = (size_t)im->width * (size_t)im->height;
     float *prob = malloc((size_t)mcs_unet_planes(mcs_unet_get_config(nets[0])) * n * sizeof *prob);
-    if (mcs_unet_predict(context(), nets, count, im, v, prob, &e) != MCS_OK)
+    mcs_ctx *c = context();
+    if (mcs_unet_predict(c, nets, count, im, v, prob, &e) != MCS_OK)
         fail_msg("%s", e.message);
+    mcs_ctx_free(c);
     return prob;
 }
 
@@ -77,6 +79,7 @@ static void at_its_side(void **state)
         free(slid);
         mcs_unet_free(m);
     }
+    mcs_ctx_free(c);
     mcs_image_free(im);
 }
 
@@ -178,11 +181,12 @@ static void refuse(const mcs_unet *const *nets, int count, const mcs_unet_view *
     mcs_error e = { 0 };
     float prob[3 * SIDE * SIDE];
     mcs_image *im = noise_image(SIDE, SIDE, 3);
-    assert_int_equal(mcs_unet_predict(context(), nets, count, im, v, prob, &e), s);
+    mcs_ctx *c = context();
+    assert_int_equal(mcs_unet_predict(c, nets, count, im, v, prob, &e), s);
     if (!strstr(e.message, part))
         fail_msg("'%s' has no '%s'", e.message, part);
     mcs_image_free(im);
-    mcs_ctx_reset(check_ctx());
+    mcs_ctx_free(c);
 }
 
 static void refusals(void **state)

@@ -42,7 +42,7 @@ static void two_classes(void **state)
     loss = mcs_unet_train_loss(c, x, y, weight, &o);
     check_ok(c);
     assert_true(fabs((double)mcs_f32(loss)[0] - sum) < 1e-5);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 /* Cross-entropy plus Dice of the labels but the background, in double. */
@@ -78,7 +78,7 @@ static void several_classes(void **state)
     const mcs_tensor *loss = mcs_unet_train_loss(c, x, y, NULL, &o);
     check_ok(c);
     assert_true(fabs((double)mcs_f32(loss)[0] - by_hand(mcs_f32(x), mcs_u8(y), 0.5)) < 1e-5);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static mcs_tensor *binary_case(mcs_ctx *c, mcs_tensor **in)
@@ -107,7 +107,7 @@ static void gradients(void **state)
     mcs_ctx_reset(c);
     many[0] = check_random(c, 4, -2, 2, 4, MCS_SHAPE(B, K, H, W));
     check_limits(classes_case, 1, many);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 /* ---- Steps ---- */
@@ -195,7 +195,7 @@ static void in_parts(void **state)
         assert_true(parts[i] == 0);
     mcs_set_grad(c, grad);
     mcs_unet_free(m);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
 }
 
 static void refusals(void **state)
@@ -232,7 +232,7 @@ static void refusals(void **state)
     mcs_ctx_reset(c);
     b = (mcs_unet_batch){ .size = N, .micro = 2, .supply = supply, .arg = &broken };
     assert_int_equal(mcs_unet_step(c, m, &b, &o, &loss), MCS_ENUMERIC);
-    mcs_ctx_reset(c);
+    mcs_ctx_free(c);
     mcs_unet_free(m);
 }
 
