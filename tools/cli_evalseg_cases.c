@@ -197,11 +197,31 @@ static void add_more(const names *n, const cli_input *truth, es_case *c)
     }
 }
 
+/* The picture of a mask: the name without ending first, since masks may lie beside pictures. */
+static int64_t picture_find(const names *n, const char *stem)
+{
+    size_t length = strlen(stem);
+    for (int cut = 1; cut < ENDINGS; cut++) {
+        char text[1024];
+        size_t end = strlen(endings[cut]);
+        if (end >= length || length - end >= sizeof text ||
+            strcmp(stem + length - end, endings[cut]) != 0)
+            continue;
+        snprintf(text, sizeof text, "%.*s", (int)(length - end), stem);
+        int64_t at = names_at(n, text);
+        if (at >= 0)
+            return at;
+    }
+    return names_find(n, stem);
+}
+
 static bool pair_one(es_run *r, const cli_input *truth, names n[ES_SIDES])
 {
     const cli_input *files[ES_SIDES] = { truth };
     for (int s = ES_SEG; s < ES_SIDES; s++) {
-        int64_t at = r->given[s] ? names_find(&n[s], truth->stem) : -1;
+        int64_t at = !r->given[s]    ? -1
+                     : s == ES_IMAGE ? picture_find(&n[s], truth->stem)
+                                     : names_find(&n[s], truth->stem);
         if (r->given[s] && s != ES_IMAGE && r->in[ES_GT].count == 1 && r->in[s].count == 1)
             at = 0; /* two files, whatever they are called */
         if (at >= 0 && s != ES_IMAGE && s != ES_PROB)
