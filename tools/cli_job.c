@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 #include "image/image.h"
 
@@ -52,114 +49,25 @@ json_t *cli_job_file(const char *path, mcs_error *e)
     return json_pack("{s:o, s:s}", "path", cli_json_text(path), "sha256", hex);
 }
 
-/* ---- run.json ---- */
-
-static json_t *now_utc(void)
-{
-    char stamp[40];
-    time_t now = time(NULL);
-    struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return json_string(stamp);
-}
-
-static json_t *machine(const cli_job *j)
-{
-    struct utsname u;
-    if (uname(&u) != 0)
-        memset(&u, 0, sizeof u);
-    return json_pack("{s:s, s:s, s:s, s:I, s:i}", "host", u.nodename, "system", u.sysname, "arch",
-                     u.machine, "cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads",
-                     mcs_pool_threads(j->t->pool));
-}
-
-/* Settings and weights, by their content. */
-static void hash_settings(cli_job *j)
-{
-    cli_sha256 s;
-    const char *role;
-    json_t *file;
-    char *text = json_dumps(json_object_get(j->run, "result_settings"),
-                            JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
-    cli_sha256_begin(&s);
-    if (text)
-        cli_sha256_add(&s, text, strlen(text));
-    json_object_foreach(json_object_get(j->run, "weights"), role, file)
-    {
-        const char *hex = json_string_value(json_object_get(file, "sha256"));
-        cli_sha256_add(&s, hex, strlen(hex));
-    }
-    cli_sha256_hex(&s, j->settings_hash);
-    free(text);
-}
-
-static mcs_status write_run(const cli_job *j, mcs_error *e)
-{
-    char *path = cli_join(j->out, "run.json", "");
-    mcs_status s =
-        path ? cli_write_json(path, j->run, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    free(path);
-    return s;
-}
-
 /* ---- Against an earlier run in the same folder ---- */
 
-static int refuse_change(const cli_job *j, const char *what, const json_t *was, const json_t *is)
-{
-    char *a = json_dumps(was, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(7));
-    char *b = json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(7));
-    int code = cli_error(j->t, CLI_BAD_USAGE,
-                         "%s holds results made with other settings: %s was %.200s and is %.200s "
-                         "now; choose another folder, or --force to start over",
-                         j->out, what, a ? a : "(absent)", b ? b : "(absent)");
-    free(a);
-    free(b);
-    return code;
-}
-
-static int compare_runs(const cli_job *j, const json_t *before)
-{
-    const char *key;
-    json_t *now;
-    const json_t *old = json_object_get(before, "result_settings");
-    const json_t *files = json_object_get(before, "weights");
-    char what[100];
-    json_object_foreach(json_object_get(j->run, "result_settings"), key, now)
-    {
-        const json_t *was = json_object_get(old, key);
-        bool equal = json_is_real(now) ? json_number_value(now) == json_number_value(was)
-                                       : json_equal(now, was);
-        snprintf(what, sizeof what, "--%s", key);
-        if (was && !equal)
-            return refuse_change(j, what, was, now);
-    }
-    if (json_object_size(files) != json_object_size(json_object_get(j->run, "weights")))
-        return refuse_change(j, "the list of weights", files, json_object_get(j->run, "weights"));
-    json_object_foreach(json_object_get(j->run, "weights"), key, now)
-    {
-        const json_t *was = json_object_get(json_object_get(files, key), "sha256");
-        snprintf(what, sizeof what, "the file of %s (by its hash)", key);
-        if (!json_equal(was, json_object_get(now, "sha256")))
-            return refuse_change(j, what, was, json_object_get(now, "sha256"));
-    }
-    return CLI_CONTINUE;
-}
-
+/* Other nets, or more of them, are another ensemble. */
 static int compare(const cli_job *j)
 {
     mcs_error e = { 0 };
-    struct stat results;
-    bool some = stat(j->results_path, &results) == 0 && results.st_size > 0;
-    char *path = cli_join(j->out, "run.json", "");
+    json_t *before = NULL;
+    if (!j->resume || j->t->force)
+        return CLI_CONTINUE;
+    if (cli_job_before(j->out, &before, &e) != MCS_OK)
+        return cli_error(j->t, CLI_IO_ERROR, "%s; --force starts over", e.message);
+    const json_t *was = json_object_get(before, "weights"),
+                 *is = json_object_get(j->run, "weights");
     int code = CLI_CONTINUE;
-    if (path && some && cli_exists(path) && j->resume && !j->t->force) {
-        json_t *before = cli_read_json(path, &e);
-        code = before ? compare_runs(j, before)
-                      : cli_error(j->t, CLI_IO_ERROR, "%s; --force starts over", e.message);
-        json_decref(before);
-    }
-    free(path);
+    if (before && json_object_size(was) != json_object_size(is))
+        code = cli_job_refuse(j->t, j->out, "the list of weights", was, is);
+    else if (before)
+        code = cli_job_compare(j->t, j->out, before, j->run);
+    json_decref(before);
     return code;
 }
 
@@ -187,7 +95,7 @@ static int open_lists(cli_job *j)
             cli_warn(j->t, "%s: %lld torn lines ignored", j->results_path, (long long)bad);
     }
     j->results_fd = cli_jsonl_open(j->results_path, &e);
-    if (j->results_fd < 0 || write_run(j, &e) != MCS_OK)
+    if (j->results_fd < 0 || cli_job_write_run(j->out, j->run, &e) != MCS_OK)
         return cli_die(j->t, &e, false);
     return CLI_CONTINUE;
 }
@@ -198,15 +106,15 @@ int cli_job_begin(cli_job *j, json_t *weights, json_t *more)
     json_object_set_new(settings, "seed", json_integer(j->t->seed));
     j->results_path = cli_keep_path(j->t, j->out, "results.jsonl");
     j->errors_path = cli_keep_path(j->t, j->out, "errors.jsonl");
-    j->run =
-        json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:o}", "result_settings", settings, "weights",
-                  weights, "tool", j->program->name, "version", MCS_VERSION, "started", now_utc(),
-                  "settings", cli_settings(j->program, j->opts, false), "machine", machine(j));
+    j->run = json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:o}", "result_settings", settings,
+                       "weights", weights, "tool", j->program->name, "version", MCS_VERSION,
+                       "started", cli_job_now(), "settings",
+                       cli_settings(j->program, j->opts, false), "machine", cli_job_machine(j->t));
     json_object_update(j->run, more);
     json_decref(more);
     if (!j->run || !j->results_path || !j->errors_path)
         return cli_error(j->t, CLI_NO_MEMORY, "out of memory");
-    hash_settings(j);
+    cli_job_hash(j->run, j->settings_hash);
     int code = compare(j);
     return code == CLI_CONTINUE ? open_lists(j) : code;
 }
@@ -303,13 +211,13 @@ static int next_picture(cli_job *j, const cli_input *in, cli_progress *bar)
 
 static mcs_status finish(cli_job *j, const cli_progress *bar, mcs_error *e)
 {
-    json_object_set_new(j->run, "finished", now_utc());
+    json_object_set_new(j->run, "finished", cli_job_now());
     json_object_set_new(j->run, "seconds", json_real(cli_clock() - bar->start));
     json_object_set_new(j->run, "counts",
                         json_pack("{s:I, s:I, s:I}", "done", (json_int_t)(bar->done - bar->failed),
                                   "skipped", (json_int_t)bar->skipped, "failed",
                                   (json_int_t)bar->failed));
-    mcs_status s = write_run(j, e);
+    mcs_status s = cli_job_write_run(j->out, j->run, e);
     if (s != MCS_OK || !j->report)
         return s;
     json_t *lines = json_object();

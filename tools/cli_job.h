@@ -59,6 +59,19 @@ json_t *cli_job_file(const char *path, mcs_error *e);
 char *cli_job_place(const cli_job *j, cli_job_item *item, const char *key, const char *kind,
                     const char *ext, mcs_error *e);
 
+/* ---- run.json (cli_job_run.c) ---- */
+
+json_t *cli_job_now(void); /* "2026-11-21T12:00:00Z" */
+json_t *cli_job_machine(const cli *t);
+/* SHA-256 of what decides results: its "result_settings" and the hashes of its "weights". */
+void cli_job_hash(const json_t *run, char hex[65]);
+mcs_status cli_job_write_run(const char *out, const json_t *run, mcs_error *e) MCS_MUST_CHECK;
+/* run.json of an earlier run that has results; *before NULL: there is none. */
+mcs_status cli_job_before(const char *out, json_t **before, mcs_error *e) MCS_MUST_CHECK;
+/* Same settings and weights?  CLI_CONTINUE, or what cli_job_refuse() gives: a usage error. */
+int cli_job_compare(cli *t, const char *out, const json_t *before, const json_t *run);
+int cli_job_refuse(cli *t, const char *out, const char *what, const json_t *was, const json_t *is);
+
 /* ---- index.html (cli_page.c) ---- */
 
 void cli_page_begin(cli_html *h, const char *title);

@@ -5,24 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "losses/metrics.h"
+#include "tools/cli_masks.h"
 #include "tools/cli_zeroshot.h"
-
-/* NAME.png, the input's own name, NAME_mask.png (BUSI). */
-static char *truth_path(const char *folder, const cli_input *in)
-{
-    static const char *const endings[] = { ".png", "_mask.png", ".jpg", ".jpeg", ".PNG" };
-    for (int i = 0; i < 5; i++) {
-        char *path = cli_join(folder, in->stem, endings[i]);
-        if (path && cli_exists(path))
-            return path;
-        free(path);
-    }
-    char *path = cli_join(folder, in->rel, "");
-    if (path && cli_exists(path))
-        return path;
-    free(path);
-    return NULL;
-}
 
 /* Label maps hold small numbers; masks hold 0 and 255 (or 0 and 1). */
 static int truth_label(int value, int max, int count)
@@ -70,7 +54,7 @@ void zs_truth(const zs_run *r, const cli_input *in, int width, int height, const
               int count, json_t *line)
 {
     mcs_error e = { 0 };
-    char *path = truth_path(r->o->gt, in);
+    char *path = cli_mask_find(r->o->gt, in);
     if (!path) {
         cli_detail(r->t, "%s: no mask of that name in %s", in->rel, r->o->gt);
         return;
