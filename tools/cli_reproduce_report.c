@@ -5,12 +5,27 @@
 #include <string.h>
 #include "tools/cli_reproduce.h"
 
+/* Figures of all sets stand beside ours only if all were run. */
+static bool all_run(const rp_work *w)
+{
+    bool all = true;
+    for (int s = 0; s < w->set_count; s++) {
+        bool any = false;
+        for (int m = 0; m < w->method_count; m++)
+            any = any || w->cells[s * w->method_count + m].there;
+        all = all && any;
+    }
+    return all;
+}
+
 double rp_published(const rp_work *w, size_t index, const char *method, const char *set, int metric)
 {
     const json_t *p = json_array_get(json_object_get(w->plan, "published"), index);
     const json_t *row = json_object_get(json_object_get(p, "figures"), method);
     const json_t *v = json_object_get(json_object_get(row, set), rp_metric_names[metric]);
-    return json_is_number(v) ? json_number_value(v) : (double)NAN;
+    if (!json_is_number(v) || (strcmp(set, "all") == 0 && !all_run(w)))
+        return (double)NAN;
+    return json_number_value(v);
 }
 
 static const char *set_name(const rp_work *w, int set)
