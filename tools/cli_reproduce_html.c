@@ -142,7 +142,7 @@ static int method_number(const rp_work *w, const char *name)
 static void put_difference(const rp_work *w, cli_html *h, int set, int a, int b)
 {
     mcs_summary s;
-    double p = NAN;
+    double p = (double)NAN;
     cli_html_raw(h, set < 0 ? "<td class=\"all\">" : "<td>");
     if (!rp_summarise(w, set, a, b, RP_DSC, &s, &p))
         h->failed = true;

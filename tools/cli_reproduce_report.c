@@ -64,7 +64,7 @@ static void add_row(report *r, int set, int method, int minus, int metric)
 {
     mcs_summary s;
     char name[160];
-    double p = NAN;
+    double p = (double)NAN;
     if (!rp_summarise(r->w, set, method, minus, metric, &s, &p)) {
         r->failed = true;
         return;
@@ -76,7 +76,8 @@ static void add_row(report *r, int set, int method, int minus, int metric)
     cli_html_rawf(&r->csv, "%s,%s,%s,%lld,%.4f,%.4f,%.4f,%.4f,%.4f,", set_name(r->w, set), name,
                   rp_metric_names[metric], (long long)s.n, 100 * s.mean, 100 * s.low, 100 * s.high,
                   100 * s.std, 100 * s.median);
-    cli_html_rawf(&r->csv, isfinite(p) ? "%.3g" : "", p);
+    if (isfinite(p))
+        cli_html_rawf(&r->csv, "%.3g", p);
     json_t *row =
         json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "set", set_name(r->w, set),
                   "method", name, "metric", rp_metric_names[metric], "n", (json_int_t)s.n, "mean",

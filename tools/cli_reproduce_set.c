@@ -112,15 +112,22 @@ static mcs_status find_pairs(const rp_work *w, const rp_set *s, const char *imag
 
 /* ---- Links ---- */
 
+static char *absolute(const char *path)
+{
+    char here[PATH_MAX];
+    if (*path == '/')
+        return strdup(path);
+    return getcwd(here, sizeof here) ? cli_join(here, path, "") : NULL;
+}
+
 static mcs_status link_to(const char *target, const char *folder, const char *name, mcs_error *e)
 {
-    char full[PATH_MAX];
-    char *path = cli_join(folder, name, "");
-    mcs_status s = path ? MCS_OK : mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    if (s == MCS_OK && (!realpath(target, full) || (unlink(path) != 0 && errno != ENOENT) ||
-                        symlink(full, path) != 0))
-        s = mcs_error_set(e, MCS_EIO, "%s: cannot link to %s: %s", path, target, strerror(errno));
+    char *path = cli_join(folder, name, ""), *full = absolute(target);
+    mcs_status s = path && full ? MCS_OK : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    if (s == MCS_OK && ((unlink(path) != 0 && errno != ENOENT) || symlink(full, path) != 0))
+        s = mcs_error_set(e, MCS_EIO, "%s: cannot link to %s: %s", path, full, strerror(errno));
     free(path);
+    free(full);
     return s;
 }
 

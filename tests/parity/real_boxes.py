@@ -59,7 +59,7 @@ def main():
         bad = bad or abs(mean[0] - mean[1]) >= .5
         print(f"| {name} | {len(r)} | {mean[0]:.2f} | {mean[1]:.2f} | {mean[0] - mean[1]:+.3f} | {r[:, 2].min():.5f} |",
               flush=True)
-    sys.exit(bad)
+    sys.exit(int(bad))
 
 
 main()
