@@ -202,7 +202,7 @@ def tool(o, folder):
     print(open(file("whole/log.jsonl")).read().strip())
     p = subprocess.Popen(command + ["--name", "resumed"])
     log = file("resumed/log.jsonl")
-    while p.poll() is None and not (os.path.exists(log) and '"step": 1' in open(log).read()):
+    while p.poll() is None and not (os.path.exists(log) and '"step":1' in open(log).read()):
         time.sleep(0.2)
     p.terminate()
     print("stopped with", p.wait())
