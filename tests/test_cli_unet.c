@@ -219,6 +219,25 @@ static void other_size(void **state)
     free(y);
 }
 
+/* BUSI: NAME_mask.png and NAME_mask_1.png are one mask together. */
+static void several_files(void **state)
+{
+    (void)state;
+    const un_opts o = { 0 };
+    un_data d;
+    begin();
+    grey("masks/a_mask.png", 8, (int[]){ 0, 255, 0 }, 1);
+    grey("masks/a_mask_1.png", 8, (int[]){ 0, 0, 255 }, 1);
+    assert_int_equal(read_like(&o, NULL, &d), CLI_CONTINUE);
+    assert_int_equal(json_array_size(d.problems), 0);
+    check_labels(&d, 0, 1, 0);
+    un_data_free(&d);
+    grey("masks/a_mask_1.png", 8, (int[]){ 0, 0, 255 }, 2); /* of another size: refused */
+    assert_int_equal(read_like(&o, NULL, &d), CLI_NOTHING);
+    assert_int_equal(json_array_size(d.problems), 1);
+    un_data_free(&d);
+}
+
 /* Labels are those of all masks together; shares are of their pixels. */
 static void all_together(void **state)
 {
@@ -325,8 +344,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds_of_masks), cmocka_unit_test(other_size),
-        cmocka_unit_test(all_together),   cmocka_unit_test(estimates),
-        cmocka_unit_test(split),
+        cmocka_unit_test(several_files),  cmocka_unit_test(all_together),
+        cmocka_unit_test(estimates),      cmocka_unit_test(split),
     };
     return cmocka_run_group_tests(tests, make_folders, drop_folders);
 }

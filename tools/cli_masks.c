@@ -2,6 +2,7 @@
 #include "tools/cli_masks.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "image/image.h"
 
 enum { VALUES = 65536 };
@@ -31,7 +32,7 @@ static bool is_jpeg(const char *path)
     return yes;
 }
 
-mcs_status cli_grid_read(const char *path, cli_grid *g, mcs_error *e)
+static mcs_status read_one(const char *path, cli_grid *g, mcs_error *e)
 {
     mcs_image *im = mcs_image_read(path, e);
     mcs_image *grey = im && im->channels != 1 ? mcs_image_to_grey(im, e) : NULL;
@@ -49,6 +50,38 @@ mcs_status cli_grid_read(const char *path, cli_grid *g, mcs_error *e)
             use->depth == 16 ? ((const uint16_t *)use->data)[i] : ((const uint8_t *)use->data)[i];
     mcs_image_free(im);
     mcs_image_free(grey);
+    return s;
+}
+
+/* "x_mask.png" -> "x_mask_2.png", to free(); NULL if the name is another, or there is no such file. */
+static char *further_mask(const char *path, int number)
+{
+    static const char tail[] = "_mask.png";
+    size_t n = strlen(path), m = sizeof tail - 1;
+    char *more = n > m && strcmp(path + n - m, tail) == 0 ? malloc(n + 20) : NULL;
+    if (more)
+        snprintf(more, n + 20, "%.*s_mask_%d.png", (int)(n - m), path, number);
+    if (more && cli_exists(more))
+        return more;
+    free(more);
+    return NULL;
+}
+
+mcs_status cli_grid_read(const char *path, cli_grid *g, mcs_error *e)
+{
+    mcs_status s = read_one(path, g, e);
+    char *more = NULL;
+    for (int k = 1; s == MCS_OK && (more = further_mask(path, k)); k++) {
+        cli_grid other;
+        s = read_one(more, &other, e);
+        if (s == MCS_OK && (other.width != g->width || other.height != g->height))
+            s = mcs_error_set(e, MCS_EFORMAT, "%s: is %d x %d pixels, %s %d x %d", more,
+                              other.width, other.height, path, g->width, g->height);
+        for (size_t i = 0; s == MCS_OK && i < (size_t)g->width * (size_t)g->height; i++)
+            g->value[i] = other.value[i] > g->value[i] ? other.value[i] : g->value[i];
+        free(other.value);
+        free(more);
+    }
     return s;
 }
 

@@ -14,7 +14,9 @@ typedef struct {
     bool jpeg; /* not exact: by the first bytes of the file */
     uint16_t *value; /* (height,width); free() it */
 } cli_grid;
-/* Grey as stored, 16 bits too; colours as grey, without their alpha. */
+/* Grey as stored, 16 bits too; colours as grey, without their alpha.  Of NAME_mask.png together with
+ * NAME_mask_1.png, NAME_mask_2.png, ... (BUSI: several masks of a picture) the larger values.
+ * value is set, to free() it, on failure too. */
 mcs_status cli_grid_read(const char *path, cli_grid *g, mcs_error *e) MCS_MUST_CHECK;
 /* How many values other than 0 there are; the smallest `most` of them go to `list`.  -1: out of
  * memory. */
