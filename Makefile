@@ -2,7 +2,7 @@
 # make test       build and run every test      (T=op_gelu: one; S=1: show all output)
 # make demo       the whole pipeline on a picture it draws, result in demo-out/
 # make weights    trains the small models of weights/mini from seeds: under two hours, resumable
-# make losses     four losses from the same start, five seeds each: a table; 6 core-minutes, resumable
+# make losses     four losses from the same start, five seeds each: a table; 16 core-minutes, resumable
 # make reproduce  the papers' tables in small on phantoms, with the small models: reproduce-out/
 # make bench      time and memory of every stage
 # make docs       docs/tools.md from the option tables of the tools

@@ -5,9 +5,9 @@
 #     MINI_SCALE=0.01 LOSSES_OUT=/tmp/losses weights/mini/losses.sh      a smoke test of the same steps
 #
 # The start is a small CLIP that knows a little: trained here from nothing with InfoNCE, as BiomedCLIP was, for
-# LOSSES_START_STEPS (600) steps, on pictures of LOSSES_SIZE (48) pixels in patches of 8; or the checkpoint LOSSES_START
+# LOSSES_START_STEPS (1500) steps, on pictures of LOSSES_SIZE (48) pixels in patches of 8; or the checkpoint LOSSES_START
 # (with LOSSES_SIZE=96 for those of make.sh; its vocabulary: LOSSES_VOCAB, or vocab.txt beside it).
-# Each loss then goes on from it for LOSSES_STEPS (80) steps with LOSSES_SEEDS (5) seeds.  A seed decides which fresh
+# Each loss then goes on from it for LOSSES_STEPS (300) steps with LOSSES_SEEDS (5) seeds.  A seed decides which fresh
 # phantoms are seen and in which order, the same for all losses, so that losses are compared by seed.  Everything else
 # is equal, too: temperature LOSSES_TEMPERATURE (0.07), learning rate LOSSES_LR (5e-4), hardness .15, batches of 50, and
 # captions that are true of another picture are no negatives of it.
@@ -43,7 +43,7 @@ tool() {
 }
 absolute() { echo "$(cd "$(dirname "$1")" && pwd)/$(basename "$1")"; }
 
-steps=$(part "${LOSSES_STEPS:-80}" 2) start_steps=$(part "${LOSSES_START_STEPS:-600}" 2)
+steps=$(part "${LOSSES_STEPS:-300}" 2) start_steps=$(part "${LOSSES_START_STEPS:-1500}" 2)
 count=$(part "${LOSSES_COUNT:-600}" 20)
 [ -z "$start" ] || start=$(absolute "$start")
 [ -z "$start" ] || vocab=${vocab:-$(dirname "$start")/vocab.txt}
