@@ -43,6 +43,11 @@ mcs_image *mcs_image_read_memory(const void *bytes, size_t size, const char *nam
 /* PNG, 8 or 16 bit, 1 to 4 channels.  Written to a temporary file in the same folder, fsynced,
  * then renamed: path is either the old file or the whole new one. */
 mcs_status mcs_png_write(const char *path, const mcs_image *im, mcs_error *e) MCS_MUST_CHECK;
+/* The same without waiting for the disk: for thousands of pictures that can be made again.  No
+ * reader sees half a file, but after a power cut some may be missing or empty; whoever writes a
+ * list of them calls sync() first. */
+mcs_status mcs_png_write_unsynced(const char *path, const mcs_image *im,
+                                  mcs_error *e) MCS_MUST_CHECK;
 
 /* ---- Conversions; always a new image ---- */
 /* As PIL's Image.open(path).convert("RGB"): 8-bit RGB; alpha is dropped, not blended.  16-bit

@@ -133,16 +133,16 @@ static int open_temporary(const writer *w, char *temporary, size_t n)
 }
 
 /* Leaves the bytes at path or changes nothing; temporary: room for n bytes. */
-static bool replace_file(const writer *w, char *temporary, size_t n)
+static bool replace_file(const writer *w, bool durable, char *temporary, size_t n)
 {
     int fd = open_temporary(w, temporary, n);
     if (fd < 0)
         return false;
-    bool ok = write_all(fd, w->bytes, w->size) && fsync(fd) == 0;
+    bool ok = write_all(fd, w->bytes, w->size) && (!durable || fsync(fd) == 0);
     ok = close(fd) == 0 && ok && rename(temporary, w->path) == 0;
-    if (ok) {
+    if (ok && durable) {
         sync_folder(temporary);
-    } else {
+    } else if (!ok) {
         int reason = errno;
         unlink(temporary);
         errno = reason;
@@ -150,7 +150,7 @@ static bool replace_file(const writer *w, char *temporary, size_t n)
     return ok;
 }
 
-mcs_status mcs_png_write(const char *path, const mcs_image *im, mcs_error *e)
+static mcs_status write_png(const char *path, const mcs_image *im, bool durable, mcs_error *e)
 {
     if (!im)
         return mcs_error_set(e, MCS_EINVAL, "%s: there is no image to write", path);
@@ -162,9 +162,19 @@ mcs_status mcs_png_write(const char *path, const mcs_image *im, mcs_error *e)
         s = mcs_error_set(e, MCS_ENOMEM, "%s: no memory", path);
     else if (!encode(&w))
         s = MCS_ENOMEM;
-    if (s == MCS_OK && !replace_file(&w, temporary, length))
+    if (s == MCS_OK && !replace_file(&w, durable, temporary, length))
         s = mcs_error_set(e, MCS_EIO, "%s: cannot be written: %s", path, strerror(errno));
     free(temporary);
     free(w.bytes);
     return s;
+}
+
+mcs_status mcs_png_write(const char *path, const mcs_image *im, mcs_error *e)
+{
+    return write_png(path, im, true, e);
+}
+
+mcs_status mcs_png_write_unsynced(const char *path, const mcs_image *im, mcs_error *e)
+{
+    return write_png(path, im, false, e);
 }

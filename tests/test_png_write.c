@@ -64,7 +64,12 @@ static void test_round_trip(void **state)
     mode_t mask = umask(022);
     mcs_image *im = noise_image(3, 3, 1);
     assert_int_equal(mcs_png_write(in_folder("a.png"), im, NULL), MCS_OK);
+    assert_int_equal(mcs_png_write_unsynced(in_folder("b.png"), im, NULL), MCS_OK);
+    assert_int_equal(stat(in_folder("b.png"), &st), 0);
+    off_t size = st.st_size;
     assert_int_equal(stat(in_folder("a.png"), &st), 0);
+    assert_int_equal(st.st_size, size);
+    assert_int_equal(unlink(in_folder("b.png")), 0);
     assert_int_equal(st.st_mode & 0777, 0644); /* as any file the user makes */
     umask(mask);
     mcs_image_free(im);

@@ -2,10 +2,14 @@
  *
  * Pictures are made and written in parallel, a batch at a time; each file appears whole, a
  * picture after its masks.  phantoms.json holds the settings: a folder with others is left alone.
- * What is there already is made again (milliseconds) for its captions, but not written. */
+ * What is there already is made again (milliseconds) for its captions, but not written.  The disk is
+ * waited for once, before the lists: two fsync a picture cost more than drawing it. */
+#define _XOPEN_SOURCE 700 /* sync() */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "tensor/parallel.h"
 #include "tools/cli_phantoms.h"
 
@@ -25,7 +29,7 @@ static mcs_status write_plane(const char *folder, const char *stem, const uint8_
     mcs_image im = { size, size, 1, 8, (void *)(uintptr_t)plane };
     char *path = cli_join(folder, stem, ".png");
     mcs_status s =
-        path ? mcs_png_write(path, &im, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+        path ? mcs_png_write_unsynced(path, &im, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
     free(path);
     return s;
 }
@@ -55,12 +59,19 @@ static mcs_status write_structures(const ph_job *j, const mcs_phantom *p, ph_ite
     return s;
 }
 
+/* A power cut can leave an empty file. */
+static bool is_written(const char *path)
+{
+    struct stat s;
+    return path && stat(path, &s) == 0 && s.st_size > 0;
+}
+
 static void write_item(const ph_job *j, int64_t i, ph_item *item, mcs_phantom *p, uint8_t *mask)
 {
     if (ph_make(j, i, item, p) != MCS_OK)
         return;
     char *path = cli_join(j->folder[0], item->stem, ".png");
-    bool there = path && cli_exists(path) && !j->t->force;
+    bool there = is_written(path) && !j->t->force;
     free(path);
     if (there)
         return;
@@ -137,6 +148,7 @@ static mcs_status write_lists(const ph_job *j, const lists *l, mcs_error *e)
                   { "prompts_other.json", l->other },
                   { "structures.json", names } };
     char *path = cli_join(j->o->out, "captions.csv", "");
+    sync();
     mcs_status s = l->csv.failed || !names || !path ? mcs_error_set(e, MCS_ENOMEM, "out of memory")
                                                     : cli_write(path, l->csv.text, l->csv.size, e);
     free(path);
