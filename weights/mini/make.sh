@@ -63,10 +63,13 @@ views() { # views SET SEED COUNT
 
 # ---- CLIP: coarse patches first, for they are much cheaper; then fine ones
 
+# Tens of thousands of files take a while: nobody waits for it.
+drop() { rm -rf "$1" "$1"[0-9] "$1"[0-9][0-9] & }
+
 clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
     name=$1 first=$2 sets=$3 size=$4 epochs=$5 lr=$6
     shift 6
-    is_done "$name" && { rm -rf "$name"-set[0-9] "$name"-set[0-9][0-9]; return; }
+    is_done "$name" && { drop "$name"-set; return; }
     i=0 data=
     while [ $i -lt "$sets" ]; do
         views "$name-set$i" $((first + i)) "$size"
@@ -81,7 +84,7 @@ clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
         --grad-clip-norm 1 --seed "$seed" --save-every-steps 200 --keep 1 --log-every-n-steps 50 \
         --val-data val/captions.csv --resume latest --threads $half
     finished "$name"
-    rm -rf "$name"-set[0-9] "$name"-set[0-9][0-9]
+    drop "$name"-set
 }
 
 if ! is_done val; then
@@ -92,47 +95,52 @@ if ! is_done val; then
 fi
 [ -e vocab.txt ] || "$tools/make_phantoms" --vocab vocab.txt --count 1 --montage vocab.png -q
 
-# ---- SAM
+# ---- SAM: first boxes that fit, then boxes as maps give them, which miss or add a third of a side
 
-sam_stage() {
-    is_done sam && return
-    if ! is_done sam-set; then
-        say "phantoms for SAM"
-        # shellcheck disable=SC2086
-        "$tools/make_phantoms" -o sam-set --count "$(part 10000 60)" --seed $((seed + 41)) --size 96 \
-            --no-healthy --views crops --threads $half
-        rm -rf sam-set/masks sam-set/masks_other
-        finished sam-set
+sam_stage() { # sam_stage NAME SEED COUNT JITTER EPOCHS LR OPTIONS...
+    name=$1 first=$2 count=$3 jitter=$4 epochs=$5 lr=$6
+    shift 6
+    is_done "$name" && return
+    if ! is_done "$name-set"; then
+        say "phantoms for SAM: $name"
+        "$tools/make_phantoms" -o "$name-set" --count "$count" --seed "$first" --size 96 --no-healthy --views crops \
+            --threads $half
+        rm -rf "$name-set/masks" "$name-set/masks_other"
+        finished "$name-set"
     fi
     masks= vmasks=
     for s in $structures; do
-        [ ! -d "sam-set/structures/$s" ] || masks="$masks --masks sam-set/structures/$s"
+        [ ! -d "$name-set/structures/$s" ] || masks="$masks --masks $name-set/structures/$s"
         [ ! -d "val/structures/$s" ] || vmasks="$vmasks --val-masks val/structures/$s"
     done
-    say "SAM"
+    say "SAM: $name, $epochs epochs of $count phantoms"
     # shellcheck disable=SC2086
-    "$tools/finetune_sam" --images sam-set/images $masks --val-images val/images $vmasks --name sam \
-        --from-scratch "$here/sam.json" --train all --init xavier --labels binary --prompts auto \
-        --min-area 12 --box-jitter 8% --focal-weight 5 --iou-weight 0.2 --batch-size 24 --epochs "$(rounds 10)" --lr 1.2e-3 \
-        --wd 0.01 --warmup "$(part 100 2)" --lr-scheduler cosine --grad-clip-norm 1 --seed "$seed" \
-        --save-every-steps 200 --keep 1 --log-every-n-steps 50 --resume latest --quiet --threads $half &
+    "$tools/finetune_sam" --images "$name-set/images" $masks --val-images val/images $vmasks --name "$name" "$@" \
+        --train all --labels binary --prompts auto --min-area 12 --box-jitter "$jitter" --focal-weight 5 \
+        --iou-weight 0.2 --batch-size 24 --epochs "$epochs" --lr "$lr" --wd 0.01 --warmup "$(part 100 2)" \
+        --lr-scheduler cosine --grad-clip-norm 1 --seed "$seed" --save-every-steps 200 --keep 1 \
+        --log-every-n-steps 50 --resume latest --quiet --threads $half &
     tool=$!
     trap 'kill $tool 2>/dev/null || :; exit 1' TERM
     may_skip wait $tool
-    finished sam
-    rm -rf sam-set
+    finished "$name"
+    drop "$name-set"
+}
+sam_stages() {
+    sam_stage sam $((seed + 41)) "$(part 10000 60)" 8% "$(rounds 5)" 1.2e-3 --from-scratch "$here/sam.json" --init xavier
+    sam_stage wide $((seed + 42)) "$(part 9000 60)" 35% "$(rounds 2)" 7e-4 --sam "$(newest sam)"
 }
 
 # ---- Both at once; a failure of either one is ours
 
-sam_stage &
+sam_stages &
 sam_process=$!
 trap 'kill $sam_process 2>/dev/null || :' EXIT
 trap 'exit 130' HUP INT TERM
 size=$(part 12000 100)
 clip_stage coarse $((seed + 1)) "$(rounds 8)" "$size" "$(rounds 16)" 7e-4 \
     --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier
-clip_stage fine $((seed + 21)) "$(rounds 14)" "$size" "$(rounds 28)" 7e-4 \
+clip_stage fine $((seed + 21)) "$(rounds 12)" "$size" "$(rounds 24)" 7e-4 \
     --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
 
 wait $sam_process
@@ -156,7 +164,7 @@ pair="--clip clip.safetensors --vocab vocab.txt --sam sam.safetensors"
 if ! is_done stored; then
     for type in f32 bf16; do
         "$tools/inspect_weights" convert "$(newest fine)" -o clip-$type.safetensors --dtype $type -q --force
-        "$tools/inspect_weights" convert "$(newest sam)" -o sam-$type.safetensors --dtype $type -q --force
+        "$tools/inspect_weights" convert "$(newest wide)" -o sam-$type.safetensors --dtype $type -q --force
         measure stored-$type "$tuning" "$few" --clip clip-$type.safetensors --vocab vocab.txt \
             --sam sam-$type.safetensors --cam "scan*relevance" --postprocess otsu --cam-scale 20 --pictures 0
     done
@@ -176,20 +184,29 @@ END
     finished stored
 fi
 
-# ---- Method: the best map and postprocessing on the tuning phantoms
+# ---- Method: the best map, postprocessing and margin of the boxes on the tuning phantoms
 
+# score FOLDER: the best method there that is not given the true box, as "DSC name"
+score() { awk -F, '$2 == "all" && $3 == "mask_dsc" && $1 !~ /box/ { print $5, $1 }' "$1/scores.csv" | sort -rg | head -n 1; }
+above() { awk -v a="${1%% *}" -v b="${2%% *}" 'BEGIN { exit !(a > b) }'; }
 if ! is_done method; then
     best=-1
     for post in otsu crf; do
         # shellcheck disable=SC2086
         measure "tune-$post" "$tuning" "$few" $pair --ablation --cam "scan*relevance" --postprocess $post \
-            --cam-scale 20 --pictures 0
-        line=$(awk -F, '$2 == "all" && $3 == "mask_dsc" && $1 !~ /box/ { print $5, $1 }' "tune-$post/scores.csv" |
-            sort -rg | head -n 1)
-        if awk -v a="${line%% *}" -v b="$best" 'BEGIN { exit !(a > b) }'; then
-            best=${line%% *}
-            printf '{"cam": "%s", "cam-scale": 20, "postprocess": "%s"}\n' "${line#* }" $post >zeroshot.json
-        fi
+            --cam-scale 20 --pad-box 20 --pictures 0
+        line=$(score "tune-$post")
+        ! above "$line" "$best" || { best=$line method=$post; }
+    done
+    cam=${best#* } best=-1
+    for pad in 0 10 20 30 40; do
+        # shellcheck disable=SC2086
+        measure "tune-pad$pad" "$tuning" "$few" $pair --cam "$cam" --postprocess "$method" --cam-scale 20 \
+            --pad-box $pad --pictures 0
+        line=$(score "tune-pad$pad")
+        above "$line" "$best" || continue
+        best=$line
+        printf '{"cam": "%s", "cam-scale": 20, "postprocess": "%s", "pad-box": %s}\n' "$cam" "$method" $pad >zeroshot.json
     done
     finished method
 fi
@@ -223,14 +240,14 @@ card() {
     sed '/^<!-- figures -->/,$d' "$here/card.md"
     echo "Seed $seed, scale $scale; version $("$tools/zeroshot_seg" --version | head -n 1), $(cat dtype) storage."
     echo "CLIP: $(steps coarse) steps with patches of 12 pixels, $(steps fine) with patches of 8, 50 pictures and"
-    echo "100 captions each.  SAM: $(steps sam) steps of 24 pictures.  $(wc -l <vocab.txt) word pieces."
+    echo "100 captions each.  SAM: $(steps sam) and $(steps wide) steps of 24 masks.  $(wc -l <vocab.txt) word pieces."
     echo "$(wc -c <clip.safetensors) and $(wc -c <sam.safetensors) bytes; SHA-256"
     sha256sum clip.safetensors sam.safetensors vocab.txt | sed 's/^/    /'
     echo
     echo "## Figures"
     echo
     echo "On $(part 300 3) phantoms of seed $((seed + 900)), to which nothing was fitted; brackets are 95 % bootstrap"
-    echo "intervals.  Saliency \`$cam\` and the other settings of \`zeroshot.json\` were chosen on other phantoms."
+    echo "intervals.  The settings, \`$(cat zeroshot.json)\`, were chosen on other phantoms."
     echo
     echo "Retrieval in batches of 50 (chance .02).  Complete captions name every structure with its place and size,"
     echo "plain ones say where in 60 % and how large in 50 % of phrases.  Several pictures may share all that is said:"
@@ -270,5 +287,6 @@ done
 cp README.tmp "$out/.README.md" && mv "$out/.README.md" "$out/README.md"
 say "done in $(($(date +%s) - begin)) s: $out"
 if [ "${MINI_KEEP:-0}" != 1 ]; then
+    wait
     cd "$out" && rm -rf "$out/work"
 fi
