@@ -13,7 +13,8 @@
 # second thread than from a second training.
 #
 # Pictures of the training have the seeds MINI_SEED + 1, 2, ...; saliency and postprocessing are chosen on
-# MINI_SEED + 500, which also gives the curves of validation; the model card is measured on MINI_SEED + 900, which nothing was fitted to.
+# MINI_SEED + 500, which also gives the curves of validation; the model card is measured on
+# MINI_SEED + 900 and + 901, which nothing was fitted to.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -190,14 +191,13 @@ fi
 score() { awk -F, '$2 == "all" && $3 == "mask_dsc" && $1 !~ /box/ { print $5, $1 }' "$1/scores.csv" | sort -rg | head -n 1; }
 above() { awk -v a="${1%% *}" -v b="${2%% *}" 'BEGIN { exit !(a > b) }'; }
 if ! is_done method; then
-    best=-1
-    for post in otsu crf; do
-        # shellcheck disable=SC2086
-        measure "tune-$post" "$tuning" "$few" $pair --ablation --cam "scan*relevance" --postprocess $post \
-            --cam-scale 20 --pad-box 20 --pictures 0
-        line=$(score "tune-$post")
-        ! above "$line" "$best" || { best=$line method=$post; }
-    done
+    # shellcheck disable=SC2086
+    measure tune-otsu "$tuning" "$few" $pair --ablation --cam "scan*relevance" --postprocess otsu --cam-scale 20 \
+        --pad-box 20 --pictures 0
+    best=$(score tune-otsu) method=otsu
+    # shellcheck disable=SC2086
+    measure tune-crf "$tuning" "$few" $pair --cam "${best#* }" --postprocess crf --cam-scale 20 --pad-box 20 --pictures 0
+    ! above "$(score tune-crf)" "$best" || method=crf
     cam=${best#* } best=-1
     for pad in 0 10 20 30 40; do
         # shellcheck disable=SC2086
@@ -214,7 +214,9 @@ fi
 # ---- Figures on phantoms that nothing was fitted to, and the model card
 
 # shellcheck disable=SC2086
-measure held-out $((seed + 900)) "$(part 300 3)" $pair --config zeroshot.json --ablation
+measure held-out $((seed + 900)) "$(part 300 3)" $pair --config zeroshot.json
+# shellcheck disable=SC2086
+measure maps $((seed + 901)) "$(part 100 2)" $pair --config zeroshot.json --ablation --pictures 0
 cam=$(sed 's/.*"cam": "\([^"]*\)".*/\1/' zeroshot.json)
 steps() { awk -F'"step":' '/"step"/ { split($2, a, ","); n = a[1] } END { print n + 0 }' "logs/$1/log.jsonl"; }
 row() { # row METHOD STRUCTURE: figures of the method on one structure
@@ -265,14 +267,14 @@ card() {
     echo "|---|---|---|---|---|---|---|---|"
     for s in all $structures; do row "$cam" $s; done
     echo
-    echo "Saliency methods, all structures:"
+    echo "Saliency methods, all structures, on $(part 100 2) phantoms of seed $((seed + 901)):"
     echo
     echo "| method | pointing | pointing at another | DSC of the map | coarse mask | after SAM | with others | asked above |"
     echo "|---|---|---|---|---|---|---|---|"
     awk -F, '$2 == "all" && $1 !~ /box/ { if (!($1 in n)) { n[$1] = ++k; name[k] = $1 } v[$1, $3] = sprintf("%.2f", $5) }
         END { for (i = 1; i <= k; i++) { m = name[i]; printf "| %s | %s | %s | %s | %s | %s | %s | %s |\n", m,
             v[m, "pointing"], v[m, "pointing_other"], v[m, "saliency_dsc"], v[m, "coarse_dsc"],
-            v[m, "mask_dsc"], v[m, "cross_dsc"], v[m, "asked_above"] } }' held-out/scores.csv
+            v[m, "mask_dsc"], v[m, "cross_dsc"], v[m, "asked_above"] } }' maps/scores.csv
     echo
     echo "Not learnt well (DSC after SAM below .6):"
     awk -F, -v c="$cam" '$1 == c && $2 != "all" && $3 == "mask_dsc" && $5 < .6 { printf "* %s, %.2f\n", $2, $5; f = 1 }
