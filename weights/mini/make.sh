@@ -199,7 +199,7 @@ if ! is_done method; then
     measure tune-crf "$tuning" "$few" $pair --cam "${best#* }" --postprocess crf --cam-scale 20 --pad-box 20 --pictures 0
     ! above "$(score tune-crf)" "$best" || method=crf
     cam=${best#* } best=-1
-    for pad in 0 10 20 30 40; do
+    for pad in 0 15 30; do
         # shellcheck disable=SC2086
         measure "tune-pad$pad" "$tuning" "$few" $pair --cam "$cam" --postprocess "$method" --cam-scale 20 \
             --pad-box $pad --pictures 0
