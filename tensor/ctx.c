@@ -17,6 +17,7 @@ mcs_ctx *mcs_ctx_new(const mcs_ctx_opts *opts)
     c->precision = o.precision;
     c->grad = o.grad;
     c->training = o.training;
+    c->recompute_share = 1;
     mcs_ctx_seed(c, o.seed, 0);
     mcs_blas_single();
     return c;
@@ -50,6 +51,7 @@ void mcs_ctx_reset(mcs_ctx *c)
     mcs_arena_release(&c->grads, (mcs_arena_mark){ 0, 0 });
     c->tape_count = 0;
     c->free_count = 0;
+    c->recompute_seen = 0;
     c->error.status = MCS_OK;
     c->error.message[0] = '\0';
 }

@@ -26,6 +26,8 @@ struct mcs_ctx {
     const struct mcs_vec *vec;  /* kernels for this processor */
     mcs_precision precision;
     bool grad, training;
+    float recompute_share;      /* of the blocks, see mcs_set_recompute_share */
+    int64_t recompute_seen;     /* blocks since the last reset */
     bool recompute;             /* blocks keep only their input, see recompute.c */
     bool probing, wanted;       /* grad is off, but tell whether anything would be recorded */
 

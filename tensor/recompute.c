@@ -7,6 +7,7 @@
  * its result the gradient of the node, walks the new part back and drops it.  The block is given
  * x itself, not a copy, so the gradient of x is summed in the order in which it would have been
  * without all this: the bits are the same. */
+#include <math.h>
 #include <string.h>
 #include "tensor/ctx_internal.h"
 
@@ -58,8 +59,8 @@ static void recompute_backward(mcs_ctx *c, mcs_node *n)
 static const mcs_op op_recompute = { "recompute", recompute_backward };
 
 /* fn without a tape; *wanted: with one, it would have been recorded. */
-static mcs_tensor *run_unrecorded(mcs_ctx *c, mcs_recomputed *fn, const void *arg, const mcs_tensor *x,
-                                  bool *wanted)
+static mcs_tensor *run_unrecorded(mcs_ctx *c, mcs_recomputed *fn, const void *arg,
+                                  const mcs_tensor *x, bool *wanted)
 {
     mcs_set_grad(c, false);
     c->probing = true;
@@ -74,12 +75,20 @@ static mcs_tensor *run_unrecorded(mcs_ctx *c, mcs_recomputed *fn, const void *ar
     return y;
 }
 
+/* Blocks that are run again are spread evenly, the first one among them: at the end of the tape, where
+ * backward begins and memory is fullest, those that are kept are better. */
+static bool is_turn(mcs_ctx *c)
+{
+    double share = (double)c->recompute_share, seen = (double)c->recompute_seen++;
+    return ceil((seen + 1) * share) > ceil(seen * share);
+}
+
 mcs_tensor *mcs_recompute(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
                           const mcs_tensor *x)
 {
     if (!x || c->error.status != MCS_OK)
         return NULL;
-    if (!c->recompute || !c->grad || c->hook_count || c->trace)
+    if (!c->recompute || !c->grad || c->hook_count || c->trace || !is_turn(c))
         return fn(c, arg, x);
     block_notes *b = mcs_alloc(c, sizeof *b);
     void *copy = mcs_alloc(c, bytes);
@@ -105,4 +114,9 @@ bool mcs_set_recompute(mcs_ctx *c, bool on)
     bool old = c->recompute;
     c->recompute = on;
     return old;
+}
+
+void mcs_set_recompute_share(mcs_ctx *c, float share)
+{
+    c->recompute_share = share;
 }

@@ -134,7 +134,10 @@ typedef mcs_tensor *mcs_recomputed(mcs_ctx *c, const void *arg, const mcs_tensor
  * it is a plain call, for whoever looks into a block needs its tape. */
 mcs_tensor *mcs_recompute(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
                           const mcs_tensor *x);
-bool mcs_set_recompute(mcs_ctx *c, bool on);        /* off at first; returns the old setting */
+bool mcs_set_recompute(mcs_ctx *c, bool on); /* off at first; returns the old setting */
+/* Only this share of the blocks since mcs_ctx_reset(), spread evenly: 1 at first, 0.25 every fourth.
+ * Memory and time lie in between; the bits stay the same. */
+void mcs_set_recompute_share(mcs_ctx *c, float share);
 
 /* ---- Hooks.  Modules call mcs_tap() on their output under their state-dict path. ---- */
 

@@ -19,6 +19,7 @@ typedef struct {
     int init, image_size, patch_size;
     int batch, accum, micro, captions, scheduler;
     bool checkpointing;
+    float checkpoint_share;
     int loss;
     bool dhnnce, fixed_weights, learn_temperature;
     float temperature, alpha, hardness1, hardness2, same_kind;

@@ -37,7 +37,7 @@ static int64_t micro_of(const tr_run *r, const mcs_clip_batch *b)
     if (r->o->micro > 0)
         return r->o->micro;
     int64_t pair = mcs_clip_pair_bytes(mcs_biomedclip_get_config(r->model), b->length, b->captions,
-                                       r->o->checkpointing);
+                                       r->o->checkpointing && r->o->checkpoint_share >= 1.0f);
     int64_t fits = tape_room(r) / pair;
     if (r->o->accum > 1 && r->o->batch < fits)
         fits = r->o->batch;
@@ -254,6 +254,7 @@ int tr_run_all(tr_run *r)
         return code;
     mcs_set_training(r->ctx, true);
     mcs_set_recompute(r->ctx, r->o->checkpointing);
+    mcs_set_recompute_share(r->ctx, r->o->checkpoint_share);
     code = tr_model_make(r);
     code = tr_agree(r, code == CLI_CONTINUE ? cli_run_check_place(&r->run, &work) : code);
     if (code == CLI_CONTINUE)

@@ -96,6 +96,8 @@ static const cli_option options[] = {
       "keep only the inputs of transformer blocks and run them again backwards: the same bits in "
       "less memory, a third slower",
       NULL, 0 },
+    { CLI_FLOAT, "grad-checkpointing-share", 0, AT(checkpoint_share), "X", 0, 1,
+      "of the blocks, this share", NULL, 0 },
     CLI_RUN_LENGTH(tr_opts),
     { CLI_CHOICE, "lr-scheduler", 0, AT(scheduler), "step|cosine|const", 0, 0,
       "step: times --lr-gamma each epoch; cosine: to 0 at the end", NULL, CLI_RESULT },
@@ -192,6 +194,7 @@ int main(int argc, char **argv)
                   .query = { .image_key = "filename", .caption_key = "caption" },
                   .batch = 64,
                   .accum = 1,
+                  .checkpoint_share = 1,
                   .captions = 1,
                   .temperature = 0.6f,
                   .hardness1 = 0.15f,

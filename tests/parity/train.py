@@ -282,10 +282,10 @@ def timing(o, folder):
                "ids": random_ids(o.batch, o.length, o.seed)}, file("in.safetensors"))
     for _ in range(o.rounds):
         for micro in o.mcs:
-            again = "1" if micro.endswith("c") else "0"
-            out = subprocess.check_output([DUMP, o.weights, file("in.safetensors"), "-", "-", micro.rstrip("c"), again,
+            micro, _, again = (micro + "1" if micro.endswith("c") else micro).partition("c")
+            out = subprocess.check_output([DUMP, o.weights, file("in.safetensors"), "-", "-", micro, again or "0",
                                            str(o.steps), str(o.threads)], text=True)
-            print("mcs     %-10s %s" % (micro, out.strip()), flush=True)
+            print("mcs     %-10s %s" % (micro + ("c" + again if again else ""), out.strip()), flush=True)
         for s in o.peer:
             r = subprocess.run([sys.executable, os.path.abspath(__file__), "--as-peer", s, "--weights", o.weights, "--inputs",
                                 file("in.safetensors"), "--steps", str(o.steps), "--threads", str(o.threads)],
@@ -307,7 +307,7 @@ def main():
     p.add_argument("--data-root", default=".")
     p.add_argument("--timing", action="store_true")
     p.add_argument("--rounds", type=int, default=1)
-    p.add_argument("--mcs", nargs="*", default=["0"], help="pairs of a part; 0: one pass; ending in c: recomputed")
+    p.add_argument("--mcs", nargs="*", default=["0"], help="pairs of a part; 0: one pass; ending in c: recomputed, c0.34: a third of the blocks")
     p.add_argument("--peer", nargs="*", default=["plain"])
     p.add_argument("--weights")
     p.add_argument("--inputs", help=argparse.SUPPRESS)

@@ -1,6 +1,7 @@
 /* train_dump.c - training steps of BiomedCLIP on what train.py wrote: for comparison and timing.
  *
  * usage: train_dump CHECKPOINT INPUTS GRADIENTS WEIGHTS MICRO RECOMPUTE STEPS THREADS
+ * RECOMPUTE: share of the blocks that run again in backward, 0 to 1.
  * INPUTS: safetensors with pictures (B,3,S,S) and ids (B,N).  DHN-NCE at temperature 0.6, gradient
  * clipped to norm 1, AdamW of lr 1e-4, betas .9 .98, eps 1e-6, decay .1.  GRADIENTS (before
  * clipping) and WEIGHTS are of the last step, "-": not written.  MICRO 0: in one pass.  Prints one
@@ -89,7 +90,8 @@ int main(int argc, char **argv)
                   mcs_checkpoint_tensor(data, k, "ids") };
     if (!in.pictures || !in.ids)
         die(mcs_ctx_message(data));
-    mcs_set_recompute(c, atoi(argv[6]) != 0);
+    mcs_set_recompute(c, atof(argv[6]) > 0);
+    mcs_set_recompute_share(c, (float)atof(argv[6]));
     mcs_params *p = mcs_biomedclip_params(m);
     if (mcs_clip_train_lock(m, &(mcs_clip_lock){ .scale = true }, &e))
         die(e.message);
