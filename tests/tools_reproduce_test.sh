@@ -93,6 +93,22 @@ has "boxes of the truth" b/sets/b-*/boxes.json "a (1).png"
 [ "$(ls b/sets/b-*/images | wc -l)" -eq 1 ] && good || bad "masks are no pictures"
 differ "a union of masks" b/sets/b-*/masks/a*.png "busi/a (1)_mask.png"
 
+# Every mask a case of its own.
+mkdir ct ct/images ct/masks
+cp "busi/a (1).png" ct/images/s_1.png
+cp "busi/a (1).png" ct/images/s_1_2.png
+cp "busi/a (1)_mask.png" ct/masks/s_1_heart_000.png
+cp "busi/a (1)_mask_1.png" ct/masks/s_1_lungs_000.png
+cp "busi/a (1)_mask_1.png" ct/masks/s_1_2_lungs.png
+cp "busi/a (1)_mask_1.png" ct/masks/other_lungs.png
+sed 's|"images": "busi"|"images": "ct/images"|; s|"masks": "busi"|"masks": "ct/masks"|; s|"_mask"|"*"|' busi.json >ct.json
+check "each mask" 0 "$R" ct.json -o ct-out --progress off
+[ "$(ls ct-out/sets/b-*/images | tr '\n' ' ')" = "s_1_2_lungs.png s_1_heart_000.png s_1_lungs_000.png " ] && good ||
+    bad "each mask is a case: $(ls ct-out/sets/b-*/images)"
+[ "$(readlink ct-out/sets/b-*/images/s_1_heart_000.png | sed 's|.*/||')" = s_1.png ] && good || bad "its picture"
+[ "$(readlink ct-out/sets/b-*/images/s_1_2_lungs.png | sed 's|.*/||')" = s_1_2.png ] && good || bad "the longest stem"
+same "and its mask" ct-out/sets/b-*/masks/s_1_lungs_000.png ct/masks/s_1_lungs_000.png
+
 # Weak supervision: learns from the masks of the training pictures.
 if [ -x "$T/train_unet" ] && [ -x "$T/predict_unet" ]; then
     cat >weak.json <<'END'

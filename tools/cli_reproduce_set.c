@@ -2,7 +2,8 @@
  * links, train/ with pictures alone, boxes.json from the masks if the description asks for it.
  *
  * Only pictures with a mask are taken.  NAME<suffix>_1.png, NAME<suffix>_2.png, ... beside
- * NAME<suffix>.png (BUSI) are further findings in the same picture: their union is the truth. */
+ * NAME<suffix>.png (BUSI) are further findings in the same picture: their union is the truth.  With
+ * the suffix "*" every NAME_ANYTHING.png is a case of its own (organs of one slice, SAM-Med2D). */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -84,25 +85,62 @@ static void thin(pairs *p, int64_t count)
     p->count = count;
 }
 
+/* The picture with the longest stem that a mask's begins with, before "_". */
+static const cli_input *picture_of(const cli_inputs *images, const char *mask)
+{
+    const cli_input *best = NULL;
+    size_t longest = 0;
+    for (int64_t i = 0; i < images->count; i++) {
+        size_t n = strlen(images->items[i].stem);
+        if (n > longest && strncmp(mask, images->items[i].stem, n) == 0 && mask[n] == '_') {
+            best = &images->items[i];
+            longest = n;
+        }
+    }
+    return best;
+}
+
+static mcs_status pair_each_mask(pairs *p, mcs_error *e)
+{
+    p->list = calloc((size_t)p->masks.count + 1, sizeof *p->list);
+    if (!p->list)
+        return mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    for (int64_t i = 0; i < p->masks.count; i++) {
+        const cli_input *m = &p->masks.items[i], *of = picture_of(&p->images, m->stem);
+        if (of)
+            p->list[p->count++] =
+                (pair){ m->rel, m->stem, of->path, json_object_get(p->by_stem, m->stem) };
+    }
+    return MCS_OK;
+}
+
+static mcs_status pair_pictures(pairs *p, const char *suffix, bool all, mcs_error *e)
+{
+    p->list = calloc((size_t)p->images.count + 1, sizeof *p->list);
+    if (!p->list)
+        return mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    for (int64_t i = 0; i < p->images.count; i++) {
+        cli_input *in = &p->images.items[i];
+        const json_t *found = json_object_get(p->by_stem, in->stem);
+        if (found || (all && !(*suffix && mask_of(in->stem, suffix))))
+            p->list[p->count++] = (pair){ in->rel, in->stem, in->path, found };
+    }
+    return MCS_OK;
+}
+
 /* masks Nullable: every picture is taken. */
 static mcs_status find_pairs(const rp_work *w, const rp_set *s, const char *images,
                              const char *masks, int64_t count, pairs *p, mcs_error *e)
 {
     const char *suffix = rp_text(s->json, "mask_suffix", "");
+    bool each = masks && strcmp(suffix, "*") == 0;
     mcs_status st = list_folder(w, images, &p->images, e);
     if (st == MCS_OK && masks)
         st = list_folder(w, masks, &p->masks, e);
     if (st == MCS_OK)
-        st = sort_masks(p, suffix, e);
-    p->list = calloc((size_t)p->images.count + 1, sizeof *p->list);
-    if (st == MCS_OK && !p->list)
-        return mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    for (int64_t i = 0; i < p->images.count && st == MCS_OK; i++) {
-        cli_input *in = &p->images.items[i];
-        const json_t *found = json_object_get(p->by_stem, in->stem);
-        if (found || (!masks && !(*suffix && mask_of(in->stem, suffix))))
-            p->list[p->count++] = (pair){ in->rel, in->stem, in->path, found };
-    }
+        st = sort_masks(p, each ? "" : suffix, e);
+    if (st == MCS_OK)
+        st = each ? pair_each_mask(p, e) : pair_pictures(p, suffix, !masks, e);
     if (st == MCS_OK && !p->count)
         st = mcs_error_set(e, MCS_ENOTFOUND, "%s: no picture%s", images,
                            masks ? " has a mask of its name" : "");
