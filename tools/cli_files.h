@@ -30,6 +30,8 @@ bool cli_exists(const char *path);
  * "zeroshot.json"), as a string owned by t; NULL: there is none.  models: the folder (--models);
  * Nullable: $MCS_MINI, else where the program stands or was installed (cli_shipped.c). */
 const char *cli_shipped(cli *t, const char *models, const char *name);
+/* What everyone should know who uses them: a sentence. */
+extern const char cli_shipped_notice[];
 
 /* ---- Inputs ---- */
 

@@ -35,6 +35,10 @@ static const char *own_folder(cli *t)
     return cli_keep(t, exe);
 }
 
+const char cli_shipped_notice[] =
+    "The small models that come with the project know drawn phantoms, not patients: for real "
+    "pictures name checkpoints.";
+
 const char *cli_shipped(cli *t, const char *models, const char *name)
 {
     static const char *const places[] = { "../weights/mini", "../../../weights/mini",

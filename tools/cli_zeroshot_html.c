@@ -55,6 +55,8 @@ mcs_status zs_html(const zs_run *r, const json_t *lines, mcs_error *e)
     char *path = cli_join(r->o->out, "index.html", "");
     cli_page_begin(&h, "zeroshot_seg");
     cli_page_summary(&h, "zeroshot_seg", r->run, lines);
+    if (r->o->shipped)
+        cli_html_rawf(&h, "<p class=\"bad\">%s</p>\n", cli_shipped_notice);
     cli_page_failures(&h, r->errors_path, e);
     cli_page_cards(&h, lines, card);
     cli_html_raw(&h, "</body></html>\n");

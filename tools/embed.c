@@ -259,13 +259,21 @@ static int work(embedder *w)
     return w->ctx ? embed_all(w) : code;
 }
 
+static const char *shipped(cli *t, const opts *o)
+{
+    const char *clip = cli_shipped(t, o->models, "clip.safetensors");
+    if (clip)
+        cli_warn(t, "%s", cli_shipped_notice);
+    return clip;
+}
+
 int main(int argc, char **argv)
 {
     cli t = { 0 };
     opts o = { 0 };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE && !o.clip && !o.vocab)
-        o.clip = cli_shipped(&t, o.models, "clip.safetensors");
+        o.clip = shipped(&t, &o);
     if (code == CLI_CONTINUE)
         code = check_options(&t, &o);
     if (code == CLI_CONTINUE) {

@@ -273,6 +273,7 @@ static int take_shipped(cli *t, zs_opts *o, int argc, char **argv)
     o->clip = clip;
     o->sam = sam;
     o->shipped = true;
+    cli_warn(t, "%s", cli_shipped_notice);
     return CLI_CONTINUE;
 }
 
