@@ -175,6 +175,13 @@ enum { MCS_FIELD_NODES = 200 }; /* at most, along a side */
  * taken out, not only expected): cubic B-splines on a grid of normal numbers. */
 void mcs_canvas_field(mcs_canvas *c, int plane, int nx, int ny);
 
+/* What a scene looks like at (x, y): grey, and the bits of structures that are there.  f: the values
+ * of the fields. */
+typedef void mcs_shade(const void *scene, float x, float y, const float *f, float *grey,
+                       uint8_t *bits);
+/* Every pixel of c->grey and c->bits, at its centre, with planes [0, fields). */
+void mcs_canvas_shade(mcs_canvas *c, int fields, mcs_shade *shade, const void *scene);
+
 /* The three kinds: draw c->grey and c->bits. */
 void mcs_draw_ultrasound(mcs_canvas *c);
 void mcs_draw_mri(mcs_canvas *c);

@@ -172,8 +172,9 @@ static float with_tumour(const scene *s, float at, float horns, float level, con
     return mcs_mixf(level, inside, mcs_blob_cover(&s->lesion, at, 0.014f));
 }
 
-static void shade(const scene *s, float x, float y, const float *f, float *grey, uint8_t *bits)
+static void shade(const void *arg, float x, float y, const float *f, float *grey, uint8_t *bits)
 {
+    const scene *s = arg;
     float h = mcs_blob_at(&s->head, x, y), level = h > 0.87f ? shell(s, h, f) : 0, horns = 9;
     if (h < 0.905f) {
         level = mcs_mixf(brain(s, x, y, h, f), level, mcs_smooth((h - 0.87f) / 0.02f));
@@ -207,13 +208,5 @@ void mcs_draw_mri(mcs_canvas *c)
     mcs_canvas_field(c, COIL, 2, 2);
     mcs_canvas_field(c, TISSUE, 40, 40);
     mcs_canvas_field(c, NOISE, 190, 190);
-    for (int y = 0; y < c->size; y++)
-        for (int x = 0; x < c->size; x++) {
-            size_t i = (size_t)y * (size_t)c->size + (size_t)x;
-            float f[NOISE + 1];
-            for (int k = 0; k <= NOISE; k++)
-                f[k] = c->plane[k][i];
-            shade(&s, ((float)x + 0.5f) / (float)c->size, ((float)y + 0.5f) / (float)c->size, f,
-                  &c->grey[i], &c->bits[i]);
-        }
+    mcs_canvas_shade(c, NOISE + 1, shade, &s);
 }

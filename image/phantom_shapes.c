@@ -1,4 +1,4 @@
-/* phantom_shapes.c - outlines of organs and smooth noise.
+/* phantom_shapes.c - outlines of organs, smooth noise, and the loop over pixels.
  *
  * Outline: radius(t) = 1 + irregular * sum_{k=2..top} n_k k^-0.7 cos(2 pi (k t + phi_k)), n_k
  * normal, in the frame of a turned ellipse, clamped to 0.45..1.6 and tabulated over the turn: a
@@ -111,4 +111,17 @@ void mcs_canvas_field(mcs_canvas *c, int plane, int nx, int ny)
             dst[x] =
                 p[x] * q[0] + p[x + size] * q[1] + p[x + 2 * size] * q[2] + p[x + 3 * size] * q[3];
     }
+}
+
+void mcs_canvas_shade(mcs_canvas *c, int fields, mcs_shade *shade, const void *scene)
+{
+    for (int y = 0; y < c->size; y++)
+        for (int x = 0; x < c->size; x++) {
+            size_t i = (size_t)y * (size_t)c->size + (size_t)x;
+            float f[MCS_PHANTOM_PLANES];
+            for (int k = 0; k < fields; k++)
+                f[k] = c->plane[k][i];
+            shade(scene, ((float)x + 0.5f) / (float)c->size, ((float)y + 0.5f) / (float)c->size, f,
+                  &c->grey[i], &c->bits[i]);
+        }
 }

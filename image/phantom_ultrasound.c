@@ -203,8 +203,9 @@ static float with_cyst(const lesion *m, float x, float y, float at, float echo)
     return mcs_mixf(echo, m->echo * 0.4f, mcs_blob_cover(&m->blob, at, 0.012f));
 }
 
-static void shade(const scene *s, float x, float y, const float *f, float *grey, uint8_t *bits)
+static void shade(const void *arg, float x, float y, const float *f, float *grey, uint8_t *bits)
 {
+    const scene *s = arg;
     float mass = s->mass.there ? mcs_blob_at(&s->mass.blob, x, y) : 9;
     float cyst = s->cyst.there ? mcs_blob_at(&s->cyst.blob, x, y) : 9;
     float echo = tissue(s, y, f);
@@ -235,13 +236,5 @@ void mcs_draw_ultrasound(mcs_canvas *c)
     mcs_canvas_field(c, TEXTURE, 14, 44);
     mcs_canvas_field(c, GRAIN_RE, 80, 150);
     mcs_canvas_field(c, GRAIN_IM, 80, 150);
-    for (int y = 0; y < c->size; y++)
-        for (int x = 0; x < c->size; x++) {
-            size_t i = (size_t)y * (size_t)c->size + (size_t)x;
-            float f[GRAIN_IM + 1];
-            for (int k = 0; k <= GRAIN_IM; k++)
-                f[k] = c->plane[k][i];
-            shade(&s, ((float)x + 0.5f) / (float)c->size, ((float)y + 0.5f) / (float)c->size, f,
-                  &c->grey[i], &c->bits[i]);
-        }
+    mcs_canvas_shade(c, GRAIN_IM + 1, shade, &s);
 }

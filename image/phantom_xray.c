@@ -197,8 +197,9 @@ static float lung(const scene *s, float x, float y, float u, float v, const floa
     return level;
 }
 
-static void shade(const scene *s, float x, float y, const float *f, float *grey, uint8_t *bits)
+static void shade(const void *arg, float x, float y, const float *f, float *grey, uint8_t *bits)
 {
+    const scene *s = arg;
     float u, v, body, at = s->nodule ? mcs_blob_at(&s->spot, x, y) : 9;
     to_frame(s, x, y, &u, &v);
     body = body_margin(s, u, v);
@@ -239,13 +240,5 @@ void mcs_draw_xray(mcs_canvas *c)
     mcs_canvas_field(c, HAZE, 9, 9);
     mcs_canvas_field(c, COIL, 2, 2);
     mcs_canvas_field(c, NOISE, 170, 170);
-    for (int y = 0; y < c->size; y++)
-        for (int x = 0; x < c->size; x++) {
-            size_t i = (size_t)y * (size_t)c->size + (size_t)x;
-            float f[NOISE + 1];
-            for (int k = 0; k <= NOISE; k++)
-                f[k] = c->plane[k][i];
-            shade(&s, ((float)x + 0.5f) / (float)c->size, ((float)y + 0.5f) / (float)c->size, f,
-                  &c->grey[i], &c->bits[i]);
-        }
+    mcs_canvas_shade(c, NOISE + 1, shade, &s);
 }
