@@ -9,6 +9,7 @@
  * Masked keys take no part in the softmax; the original adds the most negative float to their
  * scores, whose exp is 0 too. */
 #include "models/bert.h"
+#include "models/model_internal.h"
 
 typedef struct {
     const char *name, *self_name, *probs_name, *output_name;
@@ -35,14 +36,8 @@ mcs_status mcs_bert_check(const mcs_bert_config *cfg, mcs_error *e)
         wrong = "positions must be 2..65536";
     else if (cfg->types < 1 || cfg->types > 1 << 10)
         wrong = "types must be 1..1024";
-    else if (cfg->dim < 1 || cfg->dim > 1 << 15)
-        wrong = "dim must be 1..32768";
-    else if (cfg->heads < 1 || cfg->dim % cfg->heads)
-        wrong = "heads must be at least 1 and divide dim";
-    else if (cfg->depth < 1 || cfg->depth > 128)
-        wrong = "depth must be 1..128";
-    else if (cfg->mlp_dim < 1 || cfg->mlp_dim > 1 << 17)
-        wrong = "mlp_dim must be 1..131072";
+    else
+        wrong = mcs_transformer_wrong(cfg->dim, cfg->depth, cfg->heads, cfg->mlp_dim);
     return wrong ? mcs_error_set(e, MCS_EINVAL, "BERT: %s", wrong) : MCS_OK;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "models/biomedclip_internal.h"
+#include "models/model_internal.h"
 
 mcs_biomedclip_config mcs_biomedclip_published(void)
 {
@@ -65,10 +66,7 @@ mcs_biomedclip *mcs_biomedclip_new(const mcs_biomedclip_config *cfg, mcs_error *
     mcs_biomedclip *m = p ? mcs_module(mcs_root(p), sizeof *m) : NULL;
     if (m && declare(m, p, cfg))
         return m;
-    mcs_error_set(e, p && mcs_params_status(p) ? mcs_params_status(p) : MCS_ENOMEM,
-                  "BiomedCLIP: declaring the weights: %s",
-                  p ? mcs_params_message(p) : "out of memory");
-    mcs_params_free(p);
+    mcs_declare_failed(p, "BiomedCLIP", e);
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "models/biomedclip_internal.h"
+#include "models/model_internal.h"
 
 typedef struct {
     const char *ours, *hf;
@@ -111,11 +112,8 @@ mcs_status mcs_clip_find_layout(const mcs_checkpoint *k, mcs_clip_layout *layout
     for (int64_t i = 0; i < mcs_checkpoint_count(k); i++) {
         const char *name = mcs_checkpoint_at(k, i)->name;
         for (int j = 0; j < 2; j++) {
-            size_t len = strlen(name), tail = strlen(probes[j]);
-            if (len < tail || len - tail >= n || strcmp(name + len - tail, probes[j]))
+            if (!mcs_prefix_of(name, probes[j], prefix, n))
                 continue;
-            memcpy(prefix, name, len - tail);
-            prefix[len - tail] = '\0';
             *layout = j ? MCS_CLIP_HF : MCS_CLIP_OPEN_CLIP;
             return MCS_OK;
         }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "models/model_internal.h"
 #include "models/sam_internal.h"
 
 /* Never missing, never unexpected: statistics and buffers that some writers keep. */
@@ -40,9 +41,7 @@ mcs_sam *mcs_sam_new(const mcs_sam_config *cfg, mcs_error *e)
     mcs_sam *m = p ? mcs_module(mcs_root(p), sizeof *m) : NULL;
     if (m && declare(m, p, cfg))
         return m;
-    mcs_error_set(e, p && mcs_params_status(p) ? mcs_params_status(p) : MCS_ENOMEM,
-                  "sam: declaring the weights: %s", p ? mcs_params_message(p) : "out of memory");
-    mcs_params_free(p);
+    mcs_declare_failed(p, "sam", e);
     return NULL;
 }
 

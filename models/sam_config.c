@@ -8,6 +8,7 @@
  * Everything is checked before any weight is allocated: a layout comes from a file. */
 #include <stdio.h>
 #include <string.h>
+#include "models/model_internal.h"
 #include "models/sam_internal.h"
 
 enum { NAME_MAX_BYTES = 256, SIZE_MAX_VALUE = 1 << 16 };
@@ -185,14 +186,9 @@ mcs_status mcs_sam_find_prefix(const mcs_checkpoint *k, char *prefix, size_t n, 
     const char *probes[2] = { vit_probe, tiny_probe };
     for (int64_t i = 0; i < mcs_checkpoint_count(k); i++) {
         const char *name = mcs_checkpoint_at(k, i)->name;
-        for (int j = 0; j < 2; j++) {
-            size_t len = strlen(name), tail = strlen(probes[j]);
-            if (len < tail || len - tail >= n || strcmp(name + len - tail, probes[j]))
-                continue;
-            memcpy(prefix, name, len - tail);
-            prefix[len - tail] = 0;
-            return MCS_OK;
-        }
+        for (int j = 0; j < 2; j++)
+            if (mcs_prefix_of(name, probes[j], prefix, n))
+                return MCS_OK;
     }
     return mcs_error_set(e, MCS_ENOTFOUND, "%s: not a SAM checkpoint: neither %s nor %s is in it",
                          mcs_checkpoint_path(k), vit_probe, tiny_probe);

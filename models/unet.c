@@ -13,6 +13,7 @@
  * Names nest as MONAI's modules do: level l is "model" + l times ".1.submodule", in it ".0" goes down
  * and ".2" up; the bottom is the last submodule itself.  The code walks the levels in two loops. */
 #include <string.h>
+#include "models/model_internal.h"
 #include "models/unet_internal.h"
 #include "tensor/fused_internal.h"
 
@@ -189,9 +190,7 @@ mcs_unet *mcs_unet_declare(const mcs_unet_config *cfg, bool old, mcs_error *e)
         if (mcs_params_status(p) == MCS_OK)
             return m;
     }
-    mcs_error_set(e, p && mcs_params_status(p) ? mcs_params_status(p) : MCS_ENOMEM,
-                  "unet: declaring the weights: %s", p ? mcs_params_message(p) : "out of memory");
-    mcs_params_free(p);
+    mcs_declare_failed(p, "unet", e);
     return NULL;
 }
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "models/model_internal.h"
 #include "models/unet_internal.h"
 
 enum { NAME_BYTES = 512, META_PAIRS = 32 };
@@ -42,12 +43,8 @@ static bool find_prefix(reader *r)
     for (int64_t i = 0; i < mcs_checkpoint_count(r->k); i++) {
         const char *name = mcs_checkpoint_at(r->k, i)->name;
         for (int j = 0; j < 2; j++) {
-            size_t len = strlen(name), tail = strlen(probes[j]);
-            if (len < tail || len - tail >= sizeof r->prefix ||
-                strcmp(name + len - tail, probes[j]) != 0)
+            if (!mcs_prefix_of(name, probes[j], r->prefix, sizeof r->prefix))
                 continue;
-            memcpy(r->prefix, name, len - tail);
-            r->prefix[len - tail] = 0;
             if (has(r, "model.1.submodule", ".conv.weight") ||
                 has(r, "model.1.submodule", ".conv.unit0.conv.weight") ||
                 has(r, "model.1.submodule", ".0.conv.weight") ||

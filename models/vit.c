@@ -10,6 +10,7 @@
  * Residuals are added in the products' epilogues.  Each half of a block is a scope, so inference
  * holds a few activations whatever the depth. */
 #include "models/vit.h"
+#include "models/model_internal.h"
 
 enum { BLOCKS_PER_SCOPE = 4 };
 
@@ -36,14 +37,8 @@ mcs_status mcs_vit_check(const mcs_vit_config *cfg, mcs_error *e)
         wrong = "patch must be 1..256";
     else if (cfg->image < cfg->patch || cfg->image > 4096 || cfg->image % cfg->patch)
         wrong = "image must be a multiple of patch, at most 4096";
-    else if (cfg->dim < 1 || cfg->dim > 1 << 15)
-        wrong = "dim must be 1..32768";
-    else if (cfg->heads < 1 || cfg->dim % cfg->heads)
-        wrong = "heads must be at least 1 and divide dim";
-    else if (cfg->depth < 1 || cfg->depth > 128)
-        wrong = "depth must be 1..128";
-    else if (cfg->mlp_dim < 1 || cfg->mlp_dim > 1 << 17)
-        wrong = "mlp_dim must be 1..131072";
+    else
+        wrong = mcs_transformer_wrong(cfg->dim, cfg->depth, cfg->heads, cfg->mlp_dim);
     return wrong ? mcs_error_set(e, MCS_EINVAL, "vision transformer: %s", wrong) : MCS_OK;
 }
 
