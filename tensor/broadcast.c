@@ -88,8 +88,10 @@ int64_t mcs_bcast_offset(const mcs_bcast *p, int k, int64_t row)
 
 /* ---- Forward ---- */
 
-typedef struct {
+typedef struct zip_args {
     const mcs_bcast *p;
+    /* n elements of a row of y from y on, which begin in its column col */
+    void (*stretch)(const struct zip_args *z, float *y, int64_t row, int64_t col, int64_t n);
     mcs_vec_zip *f;
     const mcs_vec *vec;
     const float *a, *b;
@@ -97,10 +99,26 @@ typedef struct {
     float scale;
 } zip_args;
 
-/* One stretch of a row; an operand that stands still is repeated into a small buffer. */
-static void zip_row(const zip_args *z, float *y, const float *a, const float *b, int64_t n)
+/* Calls `stretch` for every part of a row within the flat range [begin,end). */
+static void zip_range(void *arg, int64_t begin, int64_t end)
 {
-    int64_t step_a = z->p->step[0][z->p->ndim - 1], step_b = z->p->step[1][z->p->ndim - 1];
+    const zip_args *z = arg;
+    int64_t size = z->p->shape[z->p->ndim - 1];
+    while (begin < end) {
+        int64_t row = begin / size, col = begin % size;
+        int64_t n = size - col < end - begin ? size - col : end - begin;
+        z->stretch(z, z->y + begin, row, col, n);
+        begin += n;
+    }
+}
+
+/* An operand that stands still is repeated into a small buffer. */
+static void zip_row(const zip_args *z, float *y, int64_t row, int64_t col, int64_t n)
+{
+    const mcs_bcast *p = z->p;
+    int64_t step_a = p->step[0][p->ndim - 1], step_b = p->step[1][p->ndim - 1];
+    const float *a = z->a + mcs_bcast_offset(p, 0, row) + col * step_a;
+    const float *b = z->b + mcs_bcast_offset(p, 1, row) + col * step_b;
     if (step_a && step_b) {
         z->f(y, a, b, n);
         return;
@@ -115,53 +133,30 @@ static void zip_row(const zip_args *z, float *y, const float *a, const float *b,
         z->f(y + i, step_a ? a + i : same_a, step_b ? b + i : same_b, n - i < FILL ? n - i : FILL);
 }
 
-/* Calls `row` for every stretch of a row within the flat range [begin,end). */
-static void zip_range(void *arg, int64_t begin, int64_t end)
-{
-    const zip_args *z = arg;
-    const mcs_bcast *p = z->p;
-    int last = p->ndim - 1;
-    int64_t size = p->shape[last];
-    while (begin < end) {
-        int64_t row = begin / size, col = begin % size;
-        int64_t n = size - col < end - begin ? size - col : end - begin;
-        zip_row(z, z->y + begin, z->a + mcs_bcast_offset(p, 0, row) + col * p->step[0][last],
-                z->b + mcs_bcast_offset(p, 1, row) + col * p->step[1][last], n);
-        begin += n;
-    }
-}
-
 void mcs_bcast_zip(mcs_ctx *c, const mcs_bcast *p, mcs_vec_zip *f, float *y, const float *a,
                    const float *b)
 {
-    zip_args z = { .p = p, .f = f, .a = a, .b = b, .y = y };
+    zip_args z = { .p = p, .stretch = zip_row, .f = f, .a = a, .b = b, .y = y };
     mcs_parallel_for(c, p->numel, GRAIN, zip_range, &z);
 }
 
 /* ---- y += scale * a ---- */
 
-static void spread_range(void *arg, int64_t begin, int64_t end)
+static void spread_row(const zip_args *z, float *y, int64_t row, int64_t col, int64_t n)
 {
-    const zip_args *z = arg;
-    const mcs_bcast *p = z->p;
-    int last = p->ndim - 1;
-    int64_t size = p->shape[last];
-    while (begin < end) {
-        int64_t row = begin / size, col = begin % size;
-        int64_t n = size - col < end - begin ? size - col : end - begin;
-        const float *a = z->a + mcs_bcast_offset(p, 0, row);
-        if (p->step[0][last])
-            z->vec->axpy(z->y + begin, z->scale, a + col, n);
-        else
-            z->vec->affine(z->y + begin, z->y + begin, 1.0f, z->scale * *a, n);
-        begin += n;
-    }
+    const float *a = z->a + mcs_bcast_offset(z->p, 0, row);
+    if (z->p->step[0][z->p->ndim - 1])
+        z->vec->axpy(y, z->scale, a + col, n);
+    else
+        z->vec->affine(y, y, 1.0f, z->scale * *a, n);
 }
 
 void mcs_bcast_spread(mcs_ctx *c, const mcs_bcast *p, float scale, const float *a, float *y)
 {
-    zip_args z = { .p = p, .vec = mcs_vec_get(), .a = a, .y = y, .scale = scale };
-    mcs_parallel_for(c, p->numel, GRAIN, spread_range, &z);
+    zip_args z = {
+        .p = p, .stretch = spread_row, .vec = mcs_vec_get(), .a = a, .y = y, .scale = scale
+    };
+    mcs_parallel_for(c, p->numel, GRAIN, zip_range, &z);
 }
 
 void mcs_add_scaled(mcs_ctx *c, float *y, float scale, const float *x, int64_t n)
