@@ -3,20 +3,12 @@
  * usage: bert_dump CHECKPOINT PREFIX VOCAB TEXTS OUTPUT VOCAB_ROWS POSITIONS DIM DEPTH HEADS MLP
  * TEXTS: one a line.  OUTPUT: safetensors with ids (T,N) and hidden (T,N,C); all texts run as one
  * batch with a mask. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define PROGRAM "bert_dump"
 #include "models/bert.h"
 #include "models/wordpiece.h"
-#include "weights/weights.h"
+#include "tests/parity/parity.h"
 
 enum { TEXTS_MAX = 256, LENGTH_MAX = 256 };
-
-static void die(const char *what)
-{
-    fprintf(stderr, "bert_dump: %s\n", what);
-    exit(1);
-}
 
 static mcs_bert *load(mcs_params *p, char **argv)
 {
@@ -65,6 +57,7 @@ static mcs_tensor *tokens(mcs_ctx *c, const char *vocab, const char *path)
 
 int main(int argc, char **argv)
 {
+    static dump out;
     if (argc != 12)
         die("usage: bert_dump CHECKPOINT PREFIX VOCAB TEXTS OUTPUT VOCAB_ROWS POSITIONS DIM DEPTH "
             "HEADS MLP");
@@ -79,15 +72,9 @@ int main(int argc, char **argv)
     mcs_tensor *y = mcs_bert_hidden(c, m, ids, mask);
     if (!y)
         die(mcs_ctx_message(c));
-    mcs_save_entry out[2] = {
-        { .name = "ids", .dtype = MCS_ST_I64, .ndim = 2, .data = ids->data, .source = MCS_I64 },
-        { .name = "hidden", .dtype = MCS_ST_F32, .ndim = 3, .data = y->data, .source = MCS_F32 },
-    };
-    memcpy(out[0].shape, ids->shape, sizeof ids->shape);
-    memcpy(out[1].shape, y->shape, sizeof y->shape);
-    mcs_error e = { MCS_OK, "" };
-    if (mcs_safetensors_write(argv[5], 2, out, NULL, &e))
-        die(e.message);
+    enter(&out, "ids", ids);
+    enter(&out, "hidden", y);
+    write_dump(argv[5], &out);
     mcs_ctx_free(c);
     mcs_pool_free(pool);
     mcs_params_free(p);

@@ -4,82 +4,9 @@
  * INPUT: safetensors with rgb (H,W,3), boxes (n,4), points (k,2), labels (k), in picture pixels.
  * OUTPUT: image, embedding, box.logits, box.iou, box.masks, point.logits, point.iou and, with
  * "trace", every tapped output under "tap/<name>".  Prints one JSON line of times and memory. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#define PROGRAM "sam_dump"
 #include "models/sam.h"
-
-enum { ENTRIES_MAX = 4096 };
-
-typedef struct {
-    mcs_save_entry entry[ENTRIES_MAX];
-    int count;
-} dump;
-
-static void die(const char *what)
-{
-    fprintf(stderr, "sam_dump: %s\n", what);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* getrusage() would count the process that started this one. */
-static double peak_rss_mb(void)
-{
-    char line[256];
-    double kb = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmHWM:", 6))
-            kb = atof(line + 6);
-    if (f)
-        fclose(f);
-    return kb * 1.024e-3;
-}
-
-/* Copies x; a name met again (one decode per prompt) gets a number. */
-static void keep(dump *d, const char *prefix, const char *name, const mcs_tensor *x)
-{
-    if (!x || x->dtype != MCS_F32 || d->count == ENTRIES_MAX)
-        return;
-    char *full = malloc(strlen(prefix) + strlen(name) + 16);
-    size_t bytes = (size_t)mcs_numel(x) * sizeof(float);
-    void *data = malloc(bytes ? bytes : 1);
-    if (!full || !data)
-        die("out of memory");
-    for (int n = 0, used = 1; used; n++) {
-        sprintf(full, n ? "%s%s#%d" : "%s%s", prefix, name, n);
-        used = 0;
-        for (int i = 0; i < d->count; i++)
-            used |= !strcmp(d->entry[i].name, full);
-    }
-    memcpy(data, x->data, bytes);
-    mcs_save_entry e = {
-        .name = full, .dtype = MCS_ST_F32, .ndim = x->ndim, .data = data, .source = MCS_F32
-    };
-    memcpy(e.shape, x->shape, sizeof x->shape);
-    d->entry[d->count++] = e;
-}
-
-static void on_tap(const char *name, const mcs_tensor *x, void *arg)
-{
-    keep(arg, "tap/", name, x);
-}
-
-static mcs_tensor *input(mcs_ctx *c, mcs_checkpoint *k, const char *name)
-{
-    mcs_tensor *x = mcs_checkpoint_tensor(c, k, name);
-    if (!x)
-        die(mcs_ctx_message(c));
-    return x;
-}
+#include "tests/parity/parity.h"
 
 static void to_frame(const mcs_sam *m, const mcs_tensor *rgb, const mcs_tensor *xy, float *out)
 {
@@ -119,12 +46,12 @@ static void run(mcs_ctx *c, const mcs_sam *m, mcs_checkpoint *k, dump *d)
     uint8_t *bytes = bytes_of(rgb);
     mcs_tensor *image = mcs_sam_image(c, m, bytes, width, height);
     free(bytes);
-    double t0 = now();
+    double t0 = seconds(CLOCK_MONOTONIC);
     mcs_tensor *f = mcs_sam_encode(c, m, image);
-    double t1 = now();
+    double t1 = seconds(CLOCK_MONOTONIC);
     mcs_sam_prompts p = { .count = (int)boxes->shape[0], .boxes = box };
     mcs_sam_masks b = mcs_sam_decode(c, m, f, &p, false);
-    double t2 = now();
+    double t2 = seconds(CLOCK_MONOTONIC);
     mcs_tensor *masks = mcs_sam_resize(c, m, b.logits, width, height);
     p = (mcs_sam_prompts){ .count = 1, .points = (int)mcs_numel(ids), .xy = xy, .labels = labels };
     mcs_sam_masks q = mcs_sam_decode(c, m, f, &p, true);
@@ -148,19 +75,18 @@ int main(int argc, char **argv)
     mcs_error e = { 0 };
     if (argc < 4)
         die("usage: sam_dump CHECKPOINT INPUT OUTPUT [trace]");
-    double t0 = now();
+    double t0 = seconds(CLOCK_MONOTONIC);
     mcs_sam *m = mcs_sam_load(argv[1], &e);
     mcs_checkpoint *k = m ? mcs_checkpoint_open(argv[2], &e) : NULL;
     if (!k)
         die(e.message);
-    fprintf(stderr, "%s loaded in %.2f s\n", mcs_sam_type(m), now() - t0);
+    fprintf(stderr, "%s loaded in %.2f s\n", mcs_sam_type(m), seconds(CLOCK_MONOTONIC) - t0);
     mcs_pool *pool = mcs_pool_new(0);
     mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool });
     if (argc > 4)
-        mcs_trace(c, on_tap, &d);
+        mcs_trace(c, keep_tap, &d);
     run(c, m, k, &d);
-    if (mcs_safetensors_write(argv[3], d.count, d.entry, NULL, &e))
-        die(e.message);
+    write_dump(argv[3], &d);
     mcs_checkpoint_close(k);
     mcs_ctx_free(c);
     mcs_pool_free(pool);

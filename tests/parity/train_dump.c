@@ -6,44 +6,14 @@
  * clipped to norm 1, AdamW of lr 1e-4, betas .9 .98, eps 1e-6, decay .1.  GRADIENTS (before
  * clipping) and WEIGHTS are of the last step, "-": not written.  MICRO 0: in one pass.  Prints one
  * JSON line: loss and norm of the last step, wall and processor seconds of each step, memory. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#define PROGRAM "train_dump"
 #include "models/clip_train.h"
 #include "nn/optim.h"
-
-enum { ENTRIES_MAX = 1024 };
+#include "tests/parity/parity.h"
 
 typedef struct {
     const mcs_tensor *pictures, *ids;
 } inputs;
-
-static void die(const char *what)
-{
-    fprintf(stderr, "train_dump: %s\n", what);
-    exit(1);
-}
-
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double peak_rss_mb(void)
-{
-    char line[256];
-    double kb = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmHWM:", 6))
-            kb = atof(line + 6);
-    if (f)
-        fclose(f);
-    return kb * 1.024e-3;
-}
 
 static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
 {
@@ -54,23 +24,17 @@ static mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t count)
 
 static void write_all(const char *path, const mcs_params *p, bool gradients)
 {
-    static mcs_save_entry entry[ENTRIES_MAX];
-    mcs_error e = { MCS_OK, "" };
+    static dump d;
     mcs_ctx *c = mcs_ctx_new(NULL);
-    int64_t count = 0;
-    for (int64_t i = 0; i < mcs_params_count(p) && count < ENTRIES_MAX; i++) {
+    d.count = 0;
+    for (int64_t i = 0; i < mcs_params_count(p); i++) {
         mcs_param_entry w = mcs_params_at(p, i);
         const mcs_tensor *x = gradients ? mcs_grad(c, w.tensor) : w.tensor;
-        if (!x)
-            continue;
-        mcs_save_entry *s = &entry[count++];
-        *s = (mcs_save_entry){
-            .name = w.name, .ndim = x->ndim, .data = x->data, .source = MCS_F32, .dtype = MCS_ST_F32
-        };
-        memcpy(s->shape, x->shape, sizeof x->shape);
+        if (x)
+            enter(&d, w.name, x);
     }
-    if (strcmp(path, "-") != 0 && mcs_safetensors_write(path, count, entry, NULL, &e))
-        die(e.message);
+    if (strcmp(path, "-") != 0)
+        write_dump(path, &d);
     mcs_ctx_free(c);
 }
 
@@ -86,10 +50,7 @@ int main(int argc, char **argv)
     mcs_pool *pool = mcs_pool_new(atoi(argv[8]));
     mcs_ctx *data = mcs_ctx_new(NULL);
     mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool, .training = true });
-    inputs in = { mcs_checkpoint_tensor(data, k, "pictures"),
-                  mcs_checkpoint_tensor(data, k, "ids") };
-    if (!in.pictures || !in.ids)
-        die(mcs_ctx_message(data));
+    inputs in = { input(data, k, "pictures"), input(data, k, "ids") };
     mcs_set_recompute(c, atof(argv[6]) > 0);
     mcs_set_recompute_share(c, (float)atof(argv[6]));
     mcs_params *p = mcs_biomedclip_params(m);

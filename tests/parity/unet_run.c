@@ -6,40 +6,11 @@
  * Files are safetensors, or for CHECKPOINT whatever mcs_unet_load() reads.  train takes STEPS of
  * AdamW on Dice + BCE; its line has the losses, wall and processor seconds per step
  * (the first two left out), forward's share, and peak memory. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#define PROGRAM "unet_run"
 #include "losses/losses.h"
 #include "models/unet.h"
 #include "nn/optim.h"
-
-static void die(const char *what)
-{
-    fprintf(stderr, "unet_run: %s\n", what);
-    exit(1);
-}
-
-static double clock_now(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* getrusage() would count the process that started this one. */
-static double peak_rss_mb(void)
-{
-    char line[256];
-    double kb = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmHWM:", 6))
-            kb = atof(line + 6);
-    if (f)
-        fclose(f);
-    return kb * 1.024e-3;
-}
+#include "tests/parity/parity.h"
 
 static mcs_ctx *context(mcs_pool *pool, bool training)
 {
@@ -50,36 +21,30 @@ static mcs_ctx *context(mcs_pool *pool, bool training)
     return c;
 }
 
-static mcs_tensor *input(mcs_ctx *c, const char *path, const char *name)
+static mcs_tensor *read_one(mcs_ctx *c, const char *path, const char *name)
 {
     mcs_error e = { 0 };
     mcs_checkpoint *k = mcs_checkpoint_open(path, &e);
     if (!k)
         die(e.message);
-    mcs_tensor *x = mcs_checkpoint_tensor(c, k, name);
+    mcs_tensor *x = input(c, k, name);
     mcs_checkpoint_close(k);
-    if (!x)
-        die(mcs_ctx_message(c));
     return x;
 }
 
 static void forward(const mcs_unet *m, const char *in, const char *out)
 {
-    mcs_error e = { 0 };
+    static dump d;
     mcs_pool *pool = mcs_pool_new(2);
     mcs_ctx *c = context(pool, false);
-    mcs_tensor *x = input(c, in, "images"), *y = NULL;
-    double t = clock_now(CLOCK_MONOTONIC);
+    mcs_tensor *x = read_one(c, in, "images"), *y = NULL;
+    double t = seconds(CLOCK_MONOTONIC);
     y = mcs_unet_forward(c, m, x);
-    t = clock_now(CLOCK_MONOTONIC) - t;
+    t = seconds(CLOCK_MONOTONIC) - t;
     if (!y)
         die(mcs_ctx_message(c));
-    mcs_save_entry entry = {
-        .name = "logits", .dtype = MCS_ST_F32, .ndim = y->ndim, .data = y->data, .source = MCS_F32
-    };
-    memcpy(entry.shape, y->shape, (size_t)y->ndim * sizeof *y->shape);
-    if (mcs_safetensors_write(out, 1, &entry, NULL, &e))
-        die(e.message);
+    enter(&d, "logits", y);
+    write_dump(out, &d);
     printf("{\"seconds\": %.4f, \"arena_mb\": %.1f}\n", t, (double)mcs_ctx_peak(c) * 1e-6);
     mcs_ctx_free(c);
     mcs_pool_free(pool);
@@ -92,17 +57,17 @@ static void train(const mcs_unet *m, const char *in, int steps, double lr, int t
     mcs_optim *opt = mcs_adamw_new(p, &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 1e-2f });
     mcs_pool *pool = mcs_pool_new(threads);
     mcs_ctx *data = context(pool, false), *c = context(pool, true);
-    const mcs_tensor *x = input(data, in, "images"), *t = input(data, in, "target");
+    const mcs_tensor *x = read_one(data, in, "images"), *t = read_one(data, in, "target");
     if (!opt || mcs_params_train(p, "", true))
         die("out of memory");
     double wall = 0, cpu = 0, ahead = 0;
     printf("{\"loss\": [");
     for (int i = 0; i < steps; i++) {
-        double w0 = clock_now(CLOCK_MONOTONIC), c0 = clock_now(CLOCK_PROCESS_CPUTIME_ID);
+        double w0 = seconds(CLOCK_MONOTONIC), c0 = seconds(CLOCK_PROCESS_CPUTIME_ID);
         mcs_ctx_reset(c);
         mcs_tensor *y = mcs_unet_forward(c, m, x);
         mcs_tensor *loss = mcs_add(c, mcs_dice_loss(c, y, t, 1), mcs_bce_loss(c, y, t));
-        double f = clock_now(CLOCK_PROCESS_CPUTIME_ID) - c0;
+        double f = seconds(CLOCK_PROCESS_CPUTIME_ID) - c0;
         mcs_params_zero_grad(p);
         if (mcs_backward(c, loss, NULL))
             die(mcs_ctx_message(c));
@@ -111,8 +76,8 @@ static void train(const mcs_unet *m, const char *in, int steps, double lr, int t
         printf("%s%.7f", i ? ", " : "", (double)mcs_f32(loss)[0]);
         if (i < 2)
             continue;
-        wall += clock_now(CLOCK_MONOTONIC) - w0;
-        cpu += clock_now(CLOCK_PROCESS_CPUTIME_ID) - c0;
+        wall += seconds(CLOCK_MONOTONIC) - w0;
+        cpu += seconds(CLOCK_PROCESS_CPUTIME_ID) - c0;
         ahead += f;
     }
     int timed = steps > 2 ? steps - 2 : 1;
