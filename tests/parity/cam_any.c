@@ -5,39 +5,8 @@
  *   rise: keep, masks, grid, centred, cells (masks, grid, grid), offsets (masks, 2)
  *   scan: radius;  gscorecam: k, scale;  gradcam...: scale.
  * Output: the map (grid, grid); processor seconds on stderr. */
-#define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include "cam/cam.h"
-#include "models/biomedclip.h"
-
-typedef struct {
-    mcs_ctx *c;
-    mcs_cam_model model;
-    int depth;
-    const mcs_tensor *image, *text;
-    const float *given;
-} job;
-
-static mcs_tensor *features(mcs_ctx *c, const mcs_tensor *images, void *arg)
-{
-    return mcs_l2_normalize(c, mcs_biomedclip_encode_image(c, arg, images), 1e-12f);
-}
-
-static float *read_all(size_t *count)
-{
-    size_t room = 1 << 20, n = 0;
-    float *x = malloc(room * sizeof *x);
-    while (x && !feof(stdin)) {
-        n += fread(x + n, sizeof *x, room - n, stdin);
-        if (n == room)
-            x = realloc(x, (room *= 2) * sizeof *x);
-    }
-    *count = n;
-    return x;
-}
+#define PROGRAM "cam_any"
+#include "tests/parity/cam_model.h"
 
 static mcs_tensor *by_m2ib(const job *j)
 {
@@ -104,38 +73,14 @@ static mcs_tensor *by_method(const job *j, const char *how)
 
 int main(int argc, char **argv)
 {
-    mcs_error e = { 0 };
-    size_t count;
-    float *x = read_all(&count);
-    mcs_biomedclip *m = argc == 4 ? mcs_biomedclip_load(argv[1], NULL, &e) : NULL;
-    if (!m || !x) {
-        fprintf(stderr, "cam_any: %s\n", e.message);
-        return 1;
-    }
-    const mcs_biomedclip_config *cfg = mcs_biomedclip_get_config(m);
-    int64_t side = cfg->vision.image, pixels = 3 * side * side, grid = side / cfg->vision.patch;
-    mcs_pool *pool = mcs_pool_new(0);
-    mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .pool = pool });
-    job j = { c,
-              { features, m, argv[3], (int)grid, (int)grid, 1 },
-              cfg->vision.depth,
-              mcs_wrap(c, MCS_F32, 4, MCS_SHAPE(1, 3, side, side), x),
-              mcs_wrap(c, MCS_F32, 2, MCS_SHAPE(1, cfg->embed), x + pixels),
-              x + pixels + cfg->embed };
-    struct timespec a, b;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+    if (argc != 4)
+        die("usage: cam_any CHECKPOINT METHOD LAYER");
+    job j = begin(argv[1], argv[3], 1);
+    double start = seconds(CLOCK_PROCESS_CPUTIME_ID);
     mcs_tensor *map = by_method(&j, argv[2]);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-    if (!map) {
-        fprintf(stderr, "cam_any: %s\n", mcs_ctx_message(c));
-        return 1;
-    }
-    fwrite(map->data, sizeof(float), (size_t)mcs_numel(map), stdout);
-    fprintf(stderr, "%.1f s\n",
-            (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec));
-    mcs_ctx_free(c);
-    mcs_pool_free(pool);
-    mcs_biomedclip_free(m);
-    free(x);
+    double taken = seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
+    answer(&j, map);
+    fprintf(stderr, "%.1f s\n", taken);
+    end(&j);
     return 0;
 }
