@@ -249,11 +249,7 @@ mcs_status es_html(const es_run *r, mcs_error *e)
     for (int64_t i = 0; i < shown && s == MCS_OK; i++)
         s = card(r, &h, folder, i + 1, order[i], e);
     cli_html_raw(&h, "</div>\n</body></html>\n");
-    if (s == MCS_OK && h.failed)
-        s = mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    if (s == MCS_OK)
-        s = cli_write(r->o->html, h.text, h.size, e);
-    free(h.text);
+    s = cli_html_save(&h, "", r->o->html, e);
     free(order);
     free(folder);
     return s;

@@ -169,6 +169,17 @@ mcs_status cli_write_json(const char *path, const json_t *j, mcs_error *e)
     return s;
 }
 
+mcs_status cli_save_json(const char *folder, const char *name, const json_t *j, mcs_error *e)
+{
+    if (e->status != MCS_OK)
+        return e->status;
+    char *path = j ? cli_join(folder, name, "") : NULL;
+    mcs_status s =
+        path ? cli_write_json(path, j, e) : mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", name);
+    free(path);
+    return s;
+}
+
 /* ---- Folders ---- */
 
 static mcs_status make_folder(const char *path, mcs_error *e)

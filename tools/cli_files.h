@@ -16,6 +16,9 @@ json_t *cli_read_json(const char *path, mcs_error *e);
 /* Temporary file in the same folder, fsync, rename. */
 mcs_status cli_write(const char *path, const void *bytes, size_t size, mcs_error *e) MCS_MUST_CHECK;
 mcs_status cli_write_json(const char *path, const json_t *j, mcs_error *e) MCS_MUST_CHECK;
+/* The same as FOLDER/NAME.  Nothing is written if e holds a failure, or j is NULL (MCS_ENOMEM). */
+mcs_status cli_save_json(const char *folder, const char *name, const json_t *j,
+                         mcs_error *e) MCS_MUST_CHECK;
 /* A NumPy file: float32 in C order, little-endian. */
 mcs_status cli_write_npy(const char *path, int ndim, const int64_t *shape, const float *data,
                          mcs_error *e) MCS_MUST_CHECK;
@@ -111,4 +114,8 @@ void cli_html_rawf(cli_html *h, const char *fmt, ...) __attribute__((format(prin
 void cli_html_text(cli_html *h, const char *text);      /* & < > " ' and controls escaped */
 void cli_html_url(cli_html *h, const char *path);       /* relative path, percent-encoded */
 void cli_csv_field(cli_html *h, const char *text);      /* not HTML: quoted if RFC 4180 asks for it */
+/* Writes the text as FOLDER/NAME (folder "": NAME is a path) and frees it, which happens even if e
+ * holds a failure or the text has failed, when nothing is written. */
+mcs_status cli_html_save(cli_html *h, const char *folder, const char *name,
+                         mcs_error *e) MCS_MUST_CHECK;
 #endif

@@ -78,3 +78,17 @@ void cli_csv_field(cli_html *h, const char *text)
         cli_html_rawf(h, *text == '"' ? "\"\"" : "%c", *text);
     cli_html_raw(h, "\"");
 }
+
+mcs_status cli_html_save(cli_html *h, const char *folder, const char *name, mcs_error *e)
+{
+    char *path = h->failed ? NULL : cli_join(folder, name, "");
+    if (!path)
+        mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", name);
+    mcs_status s = e->status;
+    if (s == MCS_OK)
+        s = cli_write(path, h->text ? h->text : "", h->size, e);
+    free(path);
+    free(h->text);
+    *h = (cli_html){ 0 };
+    return s;
+}

@@ -80,6 +80,8 @@ void cli_page_summary(cli_html *h, const char *title, const json_t *run, const j
 void cli_page_failures(cli_html *h, const char *errors_path, mcs_error *e);
 /* A card for each line, in the order of their names: fn adds figures and facts of one of them. */
 void cli_page_cards(cli_html *h, const json_t *lines, void (*fn)(cli_html *h, const json_t *line));
+/* The end of the page, which is written as index.html into `out` and freed (cli_html_save()). */
+mcs_status cli_page_end(cli_html *h, const char *out, mcs_error *e) MCS_MUST_CHECK;
 /* The picture whose relative path is in the line, if it is there. */
 void cli_page_figure(cli_html *h, const json_t *line, const char *key, const char *caption);
 /* A row of a table; nothing for null and empty lists. */

@@ -50,11 +50,7 @@ void cli_job_hash(const json_t *run, char hex[65])
 
 mcs_status cli_job_write_run(const char *out, const json_t *run, mcs_error *e)
 {
-    char *path = cli_join(out, "run.json", "");
-    mcs_status s =
-        path ? cli_write_json(path, run, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    free(path);
-    return s;
+    return cli_save_json(out, "run.json", run, e);
 }
 
 /* ---- Against an earlier run in the same folder ---- */

@@ -33,6 +33,12 @@ void cli_page_begin(cli_html *h, const char *title)
     cli_html_rawf(h, "<title>%s</title></head><body>\n", title);
 }
 
+mcs_status cli_page_end(cli_html *h, const char *out, mcs_error *e)
+{
+    cli_html_raw(h, "</body></html>\n");
+    return cli_html_save(h, out, "index.html", e);
+}
+
 static void row_text(cli_html *h, const char *name, const char *text)
 {
     cli_html_raw(h, "<tr><th>");

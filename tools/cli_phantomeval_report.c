@@ -31,23 +31,16 @@ static int report_table(pe_eval *w, const pe_table *t)
 
 static mcs_status write_files(pe_eval *w, mcs_error *e)
 {
+    const char *out = w->o->out;
     mcs_status s = MCS_OK;
-    char *path[3] = { cli_join(w->o->out, "scores.csv", ""), cli_join(w->o->out, "scores.json", ""),
-                      cli_join(w->o->out, "index.html", "") };
-    if (!w->o->demo)
+    if (!w->o->demo) {
         pe_html_table(&w->html, w->scores);
+        s = cli_html_save(&w->csv, out, "scores.csv", e);
+        if (s == MCS_OK)
+            s = cli_save_json(out, "scores.json", w->scores, e);
+    }
     cli_html_raw(&w->html, "</body></html>\n");
-    if (!path[0] || !path[1] || !path[2] || w->html.failed)
-        s = mcs_error_set(e, MCS_ENOMEM, "out of memory");
-    if (s == MCS_OK && !w->o->demo)
-        s = cli_write(path[0], w->csv.text, w->csv.size, e);
-    if (s == MCS_OK && !w->o->demo)
-        s = cli_write_json(path[1], w->scores, e);
-    if (s == MCS_OK)
-        s = cli_write(path[2], w->html.text, w->html.size, e);
-    for (int i = 0; i < 3; i++)
-        free(path[i]);
-    return s;
+    return s == MCS_OK ? cli_html_save(&w->html, out, "index.html", e) : s;
 }
 
 int pe_report(pe_eval *w)

@@ -210,22 +210,11 @@ static mcs_status write_all(report *r, mcs_error *e)
 {
     cli_html page = { 0 };
     const char *out = r->w->o->out;
-    char *path[3] = { cli_join(out, "table.csv", ""), cli_join(out, "table.json", ""),
-                      cli_join(out, "index.html", "") };
     rp_html(r->w, &page);
-    mcs_status s = path[0] && path[1] && path[2] && !page.failed && !r->csv.failed
-                       ? MCS_OK
-                       : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    mcs_status s = cli_html_save(&r->csv, out, "table.csv", e);
     if (s == MCS_OK)
-        s = cli_write(path[0], r->csv.text, r->csv.size, e);
-    if (s == MCS_OK)
-        s = cli_write_json(path[1], r->rows, e);
-    if (s == MCS_OK)
-        s = cli_write(path[2], page.text, page.size, e);
-    for (int i = 0; i < 3; i++)
-        free(path[i]);
-    free(page.text);
-    return s;
+        s = cli_save_json(out, "table.json", r->rows, e);
+    return cli_html_save(&page, out, "index.html", e);
 }
 
 int rp_report(rp_work *w)

@@ -213,6 +213,7 @@ int cli_run_check_place(const cli_run *r, const cli_run_work *w);
 /* All that is left to do, with a progress line; CLI_DONE, CLI_SOME_FAILED or another code. */
 int cli_run_train(cli_run *r, const cli_run_work *w);
 
-mcs_status cli_run_curves(const cli_run_panel *panels, const json_t *history, const char *path,
+/* Draws DIR/curves.svg. */
+mcs_status cli_run_curves(const cli_run_panel *panels, const json_t *history, const char *dir,
                           mcs_error *e) MCS_MUST_CHECK;
 #endif

@@ -136,7 +136,7 @@ static bool has_values(const panel *p, const json_t *history)
     return false;
 }
 
-mcs_status cli_run_curves(const cli_run_panel *from, const json_t *history, const char *path,
+mcs_status cli_run_curves(const cli_run_panel *from, const json_t *history, const char *dir,
                           mcs_error *e)
 {
     panel panels[PANELS];
@@ -160,8 +160,5 @@ mcs_status cli_run_curves(const cli_run_panel *from, const json_t *history, cons
             draw_curve(&h, &panels[i], c, history);
     }
     cli_html_raw(&h, "</svg>\n");
-    mcs_status s = h.failed ? mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path)
-                            : cli_write(path, h.text, h.size, e);
-    free(h.text);
-    return s;
+    return cli_html_save(&h, dir, "curves.svg", e);
 }

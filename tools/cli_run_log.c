@@ -11,7 +11,6 @@
 typedef struct {
     cli_html text;
     int64_t step, epochs;
-    bool failed;
 } kept_lines;
 
 /* Lines of steps and epochs that the resumed run will do again are dropped. */
@@ -25,7 +24,7 @@ static void keep_line(void *arg, json_t *line)
         (epoch && json_integer_value(epoch) > k->epochs))
         return;
     char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    k->failed = k->failed || !text;
+    k->text.failed = k->text.failed || !text;
     if (text) {
         cli_html_raw(&k->text, text);
         cli_html_raw(&k->text, "\n");
@@ -39,25 +38,20 @@ static mcs_status trim_log(cli_run *r, mcs_error *e)
     mcs_status s = MCS_OK;
     if (r->s->step > 0)
         s = cli_jsonl_read(r->log_path, keep_line, &k, NULL, e);
-    if (s == MCS_OK && (k.failed || k.text.failed))
-        s = mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", r->log_path);
     if (s == MCS_OK)
-        s = cli_write(r->log_path, k.text.text ? k.text.text : "", k.text.size, e);
+        return cli_html_save(&k.text, "", r->log_path, e);
     free(k.text.text);
     return s;
 }
 
 static mcs_status write_params(cli_run *r, mcs_error *e)
 {
-    char *path = cli_join(r->dir, "params.json", "");
     json_t *all = cli_settings(r->program, r->opts, false);
     json_t *j =
         json_pack("{s:s, s:s, s:o, s:I, s:O}", "tool", r->program->name, "version", MCS_VERSION,
                   "settings", all, "seed", (json_int_t)r->t->seed, "data", r->data);
-    mcs_status s =
-        path && j ? cli_write_json(path, j, e) : mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    mcs_status s = cli_save_json(r->dir, "params.json", j, e);
     json_decref(j);
-    free(path);
     return s;
 }
 
@@ -113,7 +107,7 @@ int cli_run_log(cli_run *r, json_t *line)
 
 /* ---- metrics.csv and the curves ---- */
 
-static mcs_status write_metrics(const cli_run *r, const char *path, mcs_error *e)
+static mcs_status write_metrics(const cli_run *r, mcs_error *e)
 {
     cli_html h = { 0 };
     for (int i = 0; r->columns[i]; i++)
@@ -127,10 +121,7 @@ static mcs_status write_metrics(const cli_run *r, const char *path, mcs_error *e
             cli_html_raw(&h, r->columns[i + 1] ? "," : "\n");
         }
     }
-    mcs_status s = h.failed ? mcs_error_set(e, MCS_ENOMEM, "%s: out of memory", path)
-                            : cli_write(path, h.text, h.size, e);
-    free(h.text);
-    return s;
+    return cli_html_save(&h, r->dir, "metrics.csv", e);
 }
 
 int cli_run_log_epoch(cli_run *r)
@@ -138,15 +129,10 @@ int cli_run_log_epoch(cli_run *r)
     mcs_error e = { 0 };
     if (r->t->rank)
         return CLI_CONTINUE;
-    char *metrics = cli_join(r->dir, "metrics.csv", ""), *svg = cli_join(r->dir, "curves.svg", "");
-    mcs_status s = metrics && svg ? MCS_OK : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
+    mcs_status s = write_metrics(r, &e);
     if (s == MCS_OK)
-        s = write_metrics(r, metrics, &e);
-    if (s == MCS_OK)
-        s = cli_run_curves(r->panels, r->s->history, svg, &e);
+        s = cli_run_curves(r->panels, r->s->history, r->dir, &e);
     if (s == MCS_OK)
         s = write_errors(r, &e);
-    free(metrics);
-    free(svg);
     return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
 }

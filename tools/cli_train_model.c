@@ -102,12 +102,9 @@ int tr_vocab_copy(tr_run *r)
 {
     mcs_error e = { 0 };
     cli_html text = vocab_text(r->model);
-    char *path = cli_join(r->run.checkpoints, "vocab.txt", "");
-    mcs_status s = path && !text.failed ? cli_write(path, text.text, text.size, &e)
-                                        : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
-    free(text.text);
-    free(path);
-    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
+    return cli_html_save(&text, r->run.checkpoints, "vocab.txt", &e) == MCS_OK
+               ? CLI_CONTINUE
+               : cli_die(r->t, &e, false);
 }
 
 /* --force-image-size, --force-patch-size: the model is replaced by a resized one. */

@@ -241,17 +241,9 @@ mcs_status up_report(void *run, const json_t *lines, mcs_error *e)
     cli_html h = { 0 };
     if (!r->o->html)
         return MCS_OK;
-    char *path = cli_join(r->o->out, "index.html", "");
     cli_page_begin(&h, "predict_unet");
     cli_page_summary(&h, "predict_unet", r->job.run, lines);
     cli_page_failures(&h, r->job.errors_path, e);
     cli_page_cards(&h, lines, card);
-    cli_html_raw(&h, "</body></html>\n");
-    mcs_status s = e->status;
-    if (s == MCS_OK)
-        s = path && !h.failed ? cli_write(path, h.text, h.size, e)
-                              : mcs_error_set(e, MCS_ENOMEM, "index.html: out of memory");
-    free(h.text);
-    free(path);
-    return s;
+    return cli_page_end(&h, r->o->out, e);
 }

@@ -152,18 +152,15 @@ static int write_left_out(const un_run *r)
 {
     mcs_error e = { 0 };
     cli_html text = { 0 };
-    char *path = cli_join(r->run.dir, "left_out.jsonl", "");
     for (size_t i = 0; i < json_array_size(r->train.left_out); i++) {
         char *line = json_dumps(json_array_get(r->train.left_out, i), JSON_COMPACT);
         cli_html_raw(&text, line ? line : "{}");
         cli_html_raw(&text, "\n");
         free(line);
     }
-    mcs_status s = path && !text.failed ? cli_write(path, text.text ? text.text : "", text.size, &e)
-                                        : mcs_error_set(&e, MCS_ENOMEM, "out of memory");
-    free(text.text);
-    free(path);
-    return s == MCS_OK ? CLI_CONTINUE : cli_die(r->t, &e, false);
+    return cli_html_save(&text, r->run.dir, "left_out.jsonl", &e) == MCS_OK
+               ? CLI_CONTINUE
+               : cli_die(r->t, &e, false);
 }
 
 static int open_folder(un_run *r)

@@ -52,19 +52,11 @@ static void card(cli_html *h, const json_t *line)
 mcs_status zs_html(const zs_run *r, const json_t *lines, mcs_error *e)
 {
     cli_html h = { 0 };
-    char *path = cli_join(r->o->out, "index.html", "");
     cli_page_begin(&h, "zeroshot_seg");
     cli_page_summary(&h, "zeroshot_seg", r->run, lines);
     if (r->o->shipped)
         cli_html_rawf(&h, "<p class=\"bad\">%s</p>\n", cli_shipped_notice);
     cli_page_failures(&h, r->errors_path, e);
     cli_page_cards(&h, lines, card);
-    cli_html_raw(&h, "</body></html>\n");
-    mcs_status s = e->status;
-    if (s == MCS_OK)
-        s = path && !h.failed ? cli_write(path, h.text, h.size, e)
-                              : mcs_error_set(e, MCS_ENOMEM, "index.html: out of memory");
-    free(h.text);
-    free(path);
-    return s;
+    return cli_page_end(&h, r->o->out, e);
 }

@@ -112,24 +112,15 @@ mcs_status zs_truth_report(const zs_run *r, const json_t *lines, mcs_error *e)
         count_in(&dsc, d);
         count_in(&iou, u);
     }
-    mcs_status s = MCS_OK;
-    char *path = cli_join(r->o->out, "metrics.csv", ""),
-         *second = cli_join(r->o->out, "summary.json", "");
     json_t *summary =
         json_pack("{s:I, s:I, s:o, s:o}", "pictures", (json_int_t)json_object_size(lines),
                   "compared", (json_int_t)dsc.n, "dsc", mean_std(&dsc), "iou", mean_std(&iou));
-    if (csv.failed || !path || !second || !summary)
-        s = mcs_error_set(e, MCS_ENOMEM, "out of memory");
+    mcs_status s = cli_html_save(&csv, r->o->out, "metrics.csv", e);
     if (s == MCS_OK)
-        s = cli_write(path, csv.text, csv.size, e);
-    if (s == MCS_OK)
-        s = cli_write_json(second, summary, e);
+        s = cli_save_json(r->o->out, "summary.json", summary, e);
     if (s == MCS_OK)
         cli_info(r->t, "%lld pictures compared: DSC %.4f, IoU %.4f", (long long)dsc.n,
                  dsc.n ? dsc.sum / (double)dsc.n : 0, iou.n ? iou.sum / (double)iou.n : 0);
     json_decref(summary);
-    free(csv.text);
-    free(path);
-    free(second);
     return s;
 }

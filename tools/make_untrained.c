@@ -90,10 +90,7 @@ static mcs_status write_vocab(const char *path, mcs_error *e)
         if (c <= '9' || c >= 'a')
             cli_html_rawf(&text, "##%c\n", c);
     cli_html_raw(&text, "medical\nultrasound\nimage\nshowing\nbreast\ntumor\nmass\ncyst\nbrain\n");
-    mcs_status s = text.failed ? mcs_error_set(e, MCS_ENOMEM, "out of memory")
-                               : cli_write(path, text.text, text.size, e);
-    free(text.text);
-    return s;
+    return cli_html_save(&text, "", path, e);
 }
 
 static mcs_status write_clip(const char *path, uint64_t seed, bool published, mcs_error *e)
