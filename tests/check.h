@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
 #include "tensor/tensor.h"
 
@@ -18,6 +19,11 @@ mcs_ctx *check_ctx(void);
 void check_ok(mcs_ctx *c);
 /* The context failed with `s` and its message contains `part`; then resets it. */
 void check_fails(mcs_ctx *c, mcs_tensor *result, mcs_status s, const char *part);
+static inline void check_contains(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("\"%s\" does not contain \"%s\"", text, part);
+}
 /* Values of a fixed random stream: uniform in [lo, hi). */
 mcs_tensor *check_random(mcs_ctx *c, uint64_t seed, float lo, float hi, int ndim,
                          const int64_t *shape);

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <jpeglib.h>
+#include "tests/folder.h"
 #include "tests/png_maker.h"
 
 enum { W = 16, H = 12 };
-static char folder[100];
 
 /* The label of a pixel: two blocks and a background. */
 static inline int label_at(int x, int y)
@@ -16,21 +16,10 @@ static inline int label_at(int x, int y)
     return x >= 2 && x < 7 && y >= 3 && y < 9 ? 1 : x >= 9 && x < 14 && y >= 1 && y < 6 ? 2 : 0;
 }
 
-static inline void store(const char *name, const void *bytes, size_t n)
-{
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
-
 /* A grey picture whose pixel of label k is value[k]; scale: larger by so much. */
 static inline void grey(const char *name, int depth, const int value[3], int scale)
 {
     mcs_error e = { 0 };
-    char path[200];
     mcs_image *im = mcs_image_new(W * scale, H * scale, 1, depth);
     for (int i = 0; i < W * H * scale * scale; i++) {
         int v = value[label_at(i % (W * scale) / scale, i / (W * scale) / scale)];
@@ -39,8 +28,7 @@ static inline void grey(const char *name, int depth, const int value[3], int sca
         else
             ((uint8_t *)im->data)[i] = (uint8_t)v;
     }
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(mcs_png_write(path, im, &e), MCS_OK);
+    assert_int_equal(mcs_png_write(in_folder(name), im, &e), MCS_OK);
     mcs_image_free(im);
 }
 

@@ -1,11 +1,7 @@
 /* The command line of the tools: values, refusals, --config, settings, exit codes. */
 #include <fcntl.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "check.h"
+#include "tests/folder.h"
 #include "tools/cli_files.h"
 
 typedef struct {
@@ -36,38 +32,6 @@ static const cli_option rest = { CLI_LIST, "file", 0, AT(files), "F", 0, 0, "fil
 static const cli_program program = { "toy", "a toy", "-i PATH", options, NULL, &rest };
 
 static char captured[4000]; /* what the last parse wrote to standard error */
-static char folder[100];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/mcs_cli_%ld", (long)getpid());
-    return mkdir(folder, 0700);
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][300];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static void spit(const char *name, const char *text)
-{
-    mcs_error e = { 0 };
-    assert_int_equal(cli_write(in_folder(name), text, strlen(text), &e), MCS_OK);
-}
-
 /* Parses a NULL-terminated list; the caller closes t. */
 static int parse(cli *t, opts *o, const char *const *args)
 {
@@ -93,18 +57,12 @@ static int parse(cli *t, opts *o, const char *const *args)
         "toy", __VA_ARGS__, NULL                                                                   \
     }
 
-static void assert_in(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not contain \"%s\"", text, part);
-}
-
 static void refused(const char *const *args, const char *part)
 {
     cli t;
     opts o;
     assert_int_equal(parse(&t, &o, args), CLI_BAD_USAGE);
-    assert_in(captured, part);
+    check_contains(captured, part);
     assert_int_equal(strncmp(captured, "toy: error: ", 12), 0);
     cli_close(&t);
 }
@@ -174,8 +132,9 @@ static void test_config(void **state)
     (void)state;
     cli t;
     opts o;
-    spit("c.json", "{\"topk\": 11, \"min_size\": 4, \"input\": [\"x\", \"y\"], \"html\": true,"
-                   " \"tau\": 0.5, \"mode\": \"otsu\", \"threads\": 2, \"prompt-file\": null}");
+    store_text("c.json",
+               "{\"topk\": 11, \"min_size\": 4, \"input\": [\"x\", \"y\"], \"html\": true,"
+               " \"tau\": 0.5, \"mode\": \"otsu\", \"threads\": 2, \"prompt-file\": null}");
     assert_int_equal(parse(&t, &o, ARGS("--topk", "12", "--config", in_folder("c.json"))),
                      CLI_CONTINUE);
     assert_int_equal(o.count, 12); /* flags win */
@@ -189,13 +148,13 @@ static void test_config(void **state)
     assert_int_equal(o.input.count, 1); /* a list is replaced, not continued */
     assert_string_equal(o.input.items[0], "z");
     cli_close(&t);
-    spit("d.json", "{\"topkk\": 11}");
+    store_text("d.json", "{\"topkk\": 11}");
     refused(ARGS("--config", in_folder("d.json")), "did you mean 'topk'");
-    spit("d.json", "{\"topk\": 11, \"topk\": 12}");
+    store_text("d.json", "{\"topk\": 11, \"topk\": 12}");
     refused(ARGS("--config", in_folder("d.json")), "duplicate");
-    spit("d.json", "{\"topk\": [1]}");
+    store_text("d.json", "{\"topk\": [1]}");
     refused(ARGS("--config", in_folder("d.json")), "--topk: expected");
-    spit("d.json", "{\"topk\": 5000}");
+    store_text("d.json", "{\"topk\": 5000}");
     refused(ARGS("--config", in_folder("d.json")), "out of range");
 }
 

@@ -1,50 +1,8 @@
 /* Files of the tools: hashes, whole files, lists of inputs, locks, JSON lines, HTML. */
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include "check.h"
+#include "tests/folder.h"
 #include "tools/cli_files.h"
-
-static char folder[100];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/mcs_cli_files_%ld", (long)getpid());
-    return mkdir(folder, 0700);
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][300];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static void spit(const char *name, const char *text)
-{
-    mcs_error e = { 0 };
-    assert_int_equal(cli_write(in_folder(name), text, strlen(text), &e), MCS_OK);
-}
-
-static void assert_in(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not contain \"%s\"", text, part);
-}
 
 static void test_sha256(void **state)
 {
@@ -66,11 +24,11 @@ static void test_sha256(void **state)
         cli_sha256_add(&s, a, left < 999 ? (size_t)left : 999);
     cli_sha256_hex(&s, hex);
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-    spit("abc", "abc");
+    store_text("abc", "abc");
     assert_int_equal(cli_sha256_file(in_folder("abc"), hex, &e), MCS_OK);
     assert_int_equal(strncmp(hex, "ba7816bf", 8), 0);
     assert_int_equal(cli_sha256_file(in_folder("none"), hex, &e), MCS_EIO);
-    assert_in(e.message, "none");
+    check_contains(e.message, "none");
 }
 
 /* The portable form and the one this machine uses give the same. */
@@ -124,19 +82,19 @@ static void test_whole_files(void **state)
     assert_int_equal(cli_mkdirs(in_folder("p/q/r/"), &e), MCS_OK);
     assert_int_equal(cli_mkdirs_for(in_folder("m/n/file.txt"), &e), MCS_OK);
     assert_true(cli_exists(in_folder("m/n")));
-    spit("bom", "\xEF\xBB\xBFtext");
+    store_text("bom", "\xEF\xBB\xBFtext");
     char *text = cli_read_text(in_folder("bom"), &n, &e);
     assert_string_equal(text, "text");
     assert_int_equal(n, 4);
     free(text);
-    spit("utf16", "\xFF\xFEt");
+    store_text("utf16", "\xFF\xFEt");
     assert_null(cli_read_text(in_folder("utf16"), &n, &e));
-    assert_in(e.message, "UTF-16");
+    check_contains(e.message, "UTF-16");
     e = (mcs_error){ 0 };
     assert_int_equal(cli_mkdirs(in_folder("bom/x"), &e), MCS_EIO);
     e = (mcs_error){ 0 };
     assert_int_equal(cli_write("/dev/full/x", "a", 1, &e), MCS_EIO);
-    spit("keep", "old");
+    store_text("keep", "old");
     e = (mcs_error){ 0 }; /* a folder in the way of the temporary file: the old one stays whole */
     char tmp[100];
     snprintf(tmp, sizeof tmp, "keep.tmp%ld", (long)getpid());
@@ -173,14 +131,14 @@ static void test_inputs(void **state)
     cli_inputs in;
     mcs_error e = { 0 };
     assert_int_equal(cli_mkdirs(in_folder("in/sub"), &e), MCS_OK);
-    spit("in/b.png", "");
-    spit("in/a.JPG", "");
-    spit("in/a.png", "");
-    spit("in/$(rm) [1].png", "");
-    spit("in/-x\n.jpeg", "");
-    spit("in/notes.txt", "");
-    spit("in/.hidden.png", "");
-    spit("in/sub/b.png", "");
+    store_text("in/b.png", "");
+    store_text("in/a.JPG", "");
+    store_text("in/a.png", "");
+    store_text("in/$(rm) [1].png", "");
+    store_text("in/-x\n.jpeg", "");
+    store_text("in/notes.txt", "");
+    store_text("in/.hidden.png", "");
+    store_text("in/sub/b.png", "");
     assert_int_equal(symlink("..", in_folder("in/sub/loop")), 0);
     find(&in, (cli_inputs_query){ 0 }, in_folder("in"));
     assert_stems(&in, "$(rm) [1]|-x\n|a.JPG|a.png|b|");
@@ -205,14 +163,14 @@ static void test_inputs(void **state)
     paths = (cli_list){ none, 1 };
     assert_int_equal(cli_inputs_find(&in, &(cli_inputs_query){ .paths = &paths }, &e),
                      MCS_ENOTFOUND);
-    assert_in(e.message, "/nonexistent/x");
+    check_contains(e.message, "/nonexistent/x");
 }
 
 static void test_lists(void **state)
 {
     (void)state;
     cli_inputs in;
-    spit("list", "x/a.png\r\n\n../../etc/b.png\n/abs/c.png\nmissing.png");
+    store_text("list", "x/a.png\r\n\n../../etc/b.png\n/abs/c.png\nmissing.png");
     find(&in, (cli_inputs_query){ .list = in_folder("list") }, NULL);
     assert_stems(&in, "x/a|etc/b|c|missing|"); /* outputs stay inside the output folder */
     assert_string_equal(in.items[1].path, "../../etc/b.png");
@@ -233,7 +191,7 @@ static void test_shards(void **state)
     char lines[4000] = "";
     for (int i = 0; i < 200; i++)
         sprintf(lines + strlen(lines), "img%d.png\n", i);
-    spit("list", lines);
+    store_text("list", lines);
     for (int i = 1; i <= 4; i++) {
         char text[20];
         sprintf(text, "%d/4", i);
@@ -292,7 +250,7 @@ static void test_jsonl(void **state)
     int64_t sum = 0, bad = 0;
     mcs_error e = { 0 };
     assert_int_equal(cli_jsonl_read(in_folder("r.jsonl"), sum_lines, &sum, &bad, &e), MCS_OK);
-    spit("r.jsonl", "{\"n\":1}\n{\"n\":2}\n{\"n\":4, \"to"); /* torn by a crash */
+    store_text("r.jsonl", "{\"n\":1}\n{\"n\":2}\n{\"n\":4, \"to"); /* torn by a crash */
     int fd = cli_jsonl_open(in_folder("r.jsonl"), &e);
     assert_true(fd >= 0);
     json_t *line = json_pack("{s:i}", "n", 8);

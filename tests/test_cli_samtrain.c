@@ -1,45 +1,23 @@
 /* finetune_sam's data: which masks a picture has, what labels and components become, what is
  * refused; how jitter is written. */
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "image/image.h"
-#include "tests/check.h"
+#include "tests/folder.h"
 #include "tools/cli_samtrain.h"
 
 enum { W = 10, H = 8 };
-static char folder[100];
 static const cli_program program = { .name = "test" };
 
 static int make_folders(void **state)
 {
-    (void)state;
-    const char *const names[] = { "", "/img", "/a", "/b" };
-    char path[200];
-    snprintf(folder, sizeof folder, "/tmp/mcs_cli_samtrain_%ld", (long)getpid());
-    for (int i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s%s", folder, names[i]);
-        if (mkdir(path, 0700))
-            return 1;
-    }
-    return 0;
-}
-
-static int drop_folders(void **state)
-{
-    (void)state;
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
+    return make_folder(state) || mkdir(in_folder("img"), 0700) || mkdir(in_folder("a"), 0700) ||
+           mkdir(in_folder("b"), 0700);
 }
 
 /* Rows of digits: the value of each pixel is the digit times `scale`. */
 static void draw(const char *name, const char *const *rows, int h, int depth, int scale)
 {
     mcs_error e = { 0 };
-    char path[200];
     mcs_image *im = mcs_image_new((int)strlen(rows[0]), h, 1, depth);
     assert_non_null(im);
     for (int y = 0; y < h; y++)
@@ -50,8 +28,7 @@ static void draw(const char *name, const char *const *rows, int h, int depth, in
             else
                 ((uint8_t *)im->data)[y * im->width + x] = (uint8_t)v;
         }
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(mcs_png_write(path, im, &e), MCS_OK);
+    assert_int_equal(mcs_png_write(in_folder(name), im, &e), MCS_OK);
     mcs_image_free(im);
 }
 
@@ -221,5 +198,5 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(written_jitter),
     };
-    return cmocka_run_group_tests(tests, make_folders, drop_folders);
+    return cmocka_run_group_tests(tests, make_folders, drop_folder);
 }

@@ -1,11 +1,5 @@
 /* test_cli_unet.c - train_unet's data: what masks of every kind become, what is left out, SAM's
  * estimates. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "tests/check.h"
 #include "tests/mask_maker.h"
 #include "tools/cli_unet.h"
 
@@ -13,24 +7,7 @@ static const cli_program program = { .name = "test" };
 
 static int make_folders(void **state)
 {
-    (void)state;
-    const char *const names[] = { "", "/img", "/masks" };
-    char path[200];
-    snprintf(folder, sizeof folder, "/tmp/mcs_cli_unet_%ld", (long)getpid());
-    for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s%s", folder, names[i]);
-        if (mkdir(path, 0700))
-            return 1;
-    }
-    return 0;
-}
-
-static int drop_folders(void **state)
-{
-    (void)state;
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
+    return make_folder(state) || mkdir(in_folder("img"), 0700) || mkdir(in_folder("masks"), 0700);
 }
 
 static cli quiet = { .program = &program, .quiet = true, .progress = 3, .log_fd = -1 };
@@ -152,12 +129,10 @@ static void larger(const char *n)
 static void soft(const char *n)
 {
     mcs_error e = { 0 };
-    char path[200];
     mcs_image *im = mcs_image_new(W, H, 1, 8);
     for (int i = 0; i < W * H; i++)
         ((uint8_t *)im->data)[i] = (uint8_t)(label_at(i % W, i / W) ? 150 + i % 100 : i % 100);
-    snprintf(path, sizeof path, "%s/%s", folder, n);
-    assert_int_equal(mcs_png_write(path, im, &e), MCS_OK);
+    assert_int_equal(mcs_png_write(in_folder(n), im, &e), MCS_OK);
     mcs_image_free(im);
 }
 
@@ -347,5 +322,5 @@ int main(void)
         cmocka_unit_test(several_files),  cmocka_unit_test(all_together),
         cmocka_unit_test(estimates),      cmocka_unit_test(split),
     };
-    return cmocka_run_group_tests(tests, make_folders, drop_folders);
+    return cmocka_run_group_tests(tests, make_folders, drop_folder);
 }

@@ -1,26 +1,9 @@
 /* test_png_write.c - what is written reads back equal; the old file survives every failure. */
 #include <dirent.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <signal.h>
-#include <unistd.h>
+#include "tests/folder.h"
 #include "tests/picture.h"
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/mcs_test_png_write_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* Entries of the folder other than "." and "..". */
 static int files_in_folder(void)
@@ -122,5 +105,5 @@ int main(void)
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_disk_full),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_folder, tear_down);
 }
