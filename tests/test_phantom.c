@@ -3,27 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "image/phantom.h"
-#include "tests/check.h"
-
-static mcs_phantom made(uint64_t seed, uint64_t index, int size)
-{
-    mcs_phantom p = { 0 };
-    mcs_error e = { 0 };
-    if (mcs_phantom_make(seed, index, size, &p, &e) != MCS_OK)
-        fail_msg("%s", e.message);
-    return p;
-}
-
-static uint64_t hash(const mcs_phantom *p)
-{
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0, n = (size_t)p->size * (size_t)p->size; i < n; i++) {
-        h = (h ^ p->grey[i]) * UINT64_C(1099511628211);
-        h = (h ^ p->bits[i]) * UINT64_C(1099511628211);
-    }
-    return h;
-}
+#include "tests/phantom_maker.h"
 
 /* The bytes of three phantoms, once and for all machines; to be renewed whenever the pictures are
  * meant to change. */
