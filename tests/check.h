@@ -49,6 +49,16 @@ void check_limits(check_fn *fn, int n, mcs_tensor **in);
 void check_golden(mcs_ctx *c, const char *name, check_fn *fn, float rtol, float atol);
 /* Tensors of a golden file, in the context: NULL if absent. */
 mcs_tensor *check_golden_tensor(mcs_ctx *c, const char *file, const char *name);
+/* x as U8, NULL if it is NULL: a golden file's integers arrive as I64. */
+static inline mcs_tensor *check_u8(mcs_ctx *c, mcs_tensor *x)
+{
+    if (!x || x->dtype == MCS_U8)
+        return x;
+    mcs_tensor *y = mcs_new_typed(c, MCS_U8, x->ndim, x->shape);
+    for (int64_t i = 0; y && i < mcs_numel(x); i++)
+        mcs_u8(y)[i] = (uint8_t)mcs_i64(x)[i];
+    return y;
+}
 
 /* The shared data folder (MCS_TEST_DATA or ../shared/data) joined with rel; if it is absent
  * prints "skip: ..." and skips the current test. */

@@ -95,32 +95,19 @@ static void test_empty(void **state)
     mcs_boxes_free(&b);
 }
 
-/* The golden masks (count, h, w); integers come as I64. */
-static const uint8_t *golden_masks(mcs_ctx *c, int64_t *count, int *h, int *w)
-{
-    mcs_tensor *x = check_golden_tensor(c, "contours", "mask");
-    assert_non_null(x);
-    for (int64_t i = 0; i < mcs_numel(x); i++) /* in place: a byte never overtakes its source */
-        mcs_u8(x)[i] = (uint8_t)mcs_i64(x)[i];
-    *count = x->shape[0];
-    *h = (int)x->shape[1];
-    *w = (int)x->shape[2];
-    return mcs_u8(x);
-}
-
 static void test_golden(void **state)
 {
     (void)state;
     mcs_ctx *c = check_ctx();
-    int64_t count;
-    int h, w;
-    const uint8_t *masks = golden_masks(c, &count, &h, &w);
+    const mcs_tensor *masks = check_u8(c, check_golden_tensor(c, "contours", "mask"));
     const mcs_tensor *t = check_golden_tensor(c, "contours", "box");
+    assert_non_null(masks);
     assert_non_null(t);
-    for (int64_t m = 0; m < count; m++) {
+    int h = (int)masks->shape[1], w = (int)masks->shape[2];
+    for (int64_t m = 0; m < masks->shape[0]; m++) {
         mcs_boxes b;
         mcs_box_opts o = { .mode = MCS_BOX_LARGEST };
-        assert_int_equal(mcs_boxes_find(masks + m * w * h, w, h, &o, &b, NULL), MCS_OK);
+        assert_int_equal(mcs_boxes_find(mcs_u8(masks) + m * w * h, w, h, &o, &b, NULL), MCS_OK);
         const int64_t *r = mcs_i64(t) + 4 * m;
         check_box(b.box[0], (int)r[0], (int)r[1], (int)r[2], (int)r[3]);
         mcs_boxes_free(&b);

@@ -95,33 +95,21 @@ static void test_merging(void **state)
     mcs_components_free(&c);
 }
 
-/* The golden masks (count, h, w); integers come as I64. */
-static const uint8_t *golden_masks(mcs_ctx *c, int64_t *count, int *h, int *w)
-{
-    mcs_tensor *x = check_golden_tensor(c, "contours", "mask");
-    assert_non_null(x);
-    for (int64_t i = 0; i < mcs_numel(x); i++) /* in place: a byte never overtakes its source */
-        mcs_u8(x)[i] = (uint8_t)mcs_i64(x)[i];
-    *count = x->shape[0];
-    *h = (int)x->shape[1];
-    *w = (int)x->shape[2];
-    return mcs_u8(x);
-}
-
 static void test_golden(void **state)
 {
     (void)state;
     mcs_ctx *ctx = check_ctx();
-    int64_t count;
-    int h, w;
-    const uint8_t *masks = golden_masks(ctx, &count, &h, &w);
+    const mcs_tensor *masks = check_u8(ctx, check_golden_tensor(ctx, "contours", "mask"));
     const mcs_tensor *t = check_golden_tensor(ctx, "contours", "contour");
+    assert_non_null(masks);
     assert_non_null(t);
+    int h = (int)masks->shape[1], w = (int)masks->shape[2];
     int64_t row = 0;
-    for (int64_t m = 0; m < count; m++) {
+    for (int64_t m = 0; m < masks->shape[0]; m++) {
+        const uint8_t *mask = mcs_u8(masks) + m * w * h;
         mcs_components c;
         mcs_error e = { 0 };
-        assert_int_equal(mcs_components_find(masks + m * w * h, w, h, true, NULL, &c, &e), MCS_OK);
+        assert_int_equal(mcs_components_find(mask, w, h, true, NULL, &c, &e), MCS_OK);
         int64_t seen = 0;
         for (; row < t->shape[0] && mcs_i64(t)[7 * row] == m; row++, seen++) {
             const int64_t *r = mcs_i64(t) + 7 * row; /* mask, x, y, w, h, hole, 2 area */

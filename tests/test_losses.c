@@ -44,16 +44,6 @@ static void test_contrastive_golden(void **state)
         }
 }
 
-/* Integers of a golden file arrive as int64; the mask is uint8. */
-static mcs_tensor *golden_mask(mcs_ctx *c, const char *name)
-{
-    mcs_tensor *wide = golden(c, name, "mask");
-    mcs_tensor *mask = mcs_new_typed(c, MCS_U8, wide->ndim, wide->shape);
-    for (int64_t i = 0, n = mcs_numel(wide); i < n; i++)
-        mcs_u8(mask)[i] = (uint8_t)mcs_i64(wide)[i];
-    return mask;
-}
-
 static void test_contrastive_options(void **state)
 {
     (void)state;
@@ -67,10 +57,10 @@ static void test_contrastive_options(void **state)
     alpha.alpha = 0.25f;
     check_contrastive("hn.alpha", alpha, 1e-5f);
     mcs_ctx *masks = mcs_ctx_new(NULL);
-    o.negatives = golden_mask(masks, "dhn.masked");
+    o.negatives = check_u8(masks, golden(masks, "dhn.masked", "mask"));
     check_contrastive("dhn.masked", o, 1e-5f);
     mcs_contrastive_opts info = mcs_contrastive_defaults(MCS_LOSS_INFONCE);
-    info.negatives = golden_mask(masks, "infonce.masked");
+    info.negatives = check_u8(masks, golden(masks, "infonce.masked", "mask"));
     check_contrastive("infonce.masked", info, 1e-5f);
     mcs_ctx_free(masks);
 }

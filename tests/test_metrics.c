@@ -205,14 +205,6 @@ static void test_refusals(void **state)
 
 /* ---- Golden values ---- */
 
-static uint8_t *bytes_of(mcs_tensor *x)
-{
-    assert_non_null(x);
-    for (int64_t i = 0; i < mcs_numel(x); i++) /* in place: a byte never overtakes its source */
-        mcs_u8(x)[i] = (uint8_t)mcs_i64(x)[i];
-    return mcs_u8(x);
-}
-
 static mcs_tensor *golden(mcs_ctx *c, const char *a, const char *b)
 {
     char name[64];
@@ -246,10 +238,10 @@ static void check_pair(const mcs_grid *g, const uint8_t *a, const uint8_t *b, co
 static void check_masks(const char *name, int dims)
 {
     mcs_ctx *c = check_ctx();
-    mcs_tensor *x = golden(c, name, ".truth"), *y = golden(c, name, ".found");
+    const mcs_tensor *x = check_u8(c, golden(c, name, ".truth"));
+    const mcs_tensor *y = check_u8(c, golden(c, name, ".found"));
     const float *w = mcs_f32(golden(c, name, ".spacing"));
     const float *value = mcs_f32(golden(c, name, ".value"));
-    const uint8_t *a = bytes_of(x), *b = bytes_of(y);
     int64_t n = mcs_numel(x) / x->shape[0];
     for (int64_t i = 0; i < x->shape[0]; i++) {
         mcs_grid g = { .dims = dims };
@@ -257,7 +249,7 @@ static void check_masks(const char *name, int dims)
             g.size[k] = x->shape[k + 1];
             g.spacing[k] = round((double)w[i * dims + k] * 10) / 10;
         }
-        check_pair(&g, a + i * n, b + i * n, value + i * 6);
+        check_pair(&g, mcs_u8(x) + i * n, mcs_u8(y) + i * n, value + i * 6);
     }
     mcs_ctx_free(c);
 }
@@ -274,7 +266,7 @@ static void test_auc(void **state)
     (void)state;
     mcs_ctx *c = check_ctx();
     const mcs_tensor *score = golden(c, "auc", ".score");
-    const uint8_t *truth = bytes_of(golden(c, "auc", ".truth"));
+    const uint8_t *truth = mcs_u8(check_u8(c, golden(c, "auc", ".truth")));
     const float *value = mcs_f32(golden(c, "auc", ".value"));
     int64_t n = score->shape[1];
     double v;

@@ -4,24 +4,13 @@
 #include <string.h>
 #include "tests/check.h"
 
-/* A golden file's integers arrive as I64. */
-static mcs_tensor *u8_of(mcs_ctx *c, mcs_tensor *x)
-{
-    if (!x || x->dtype == MCS_U8)
-        return x;
-    mcs_tensor *y = mcs_new_typed(c, MCS_U8, x->ndim, x->shape);
-    for (int64_t i = 0; y && i < mcs_numel(x); i++)
-        mcs_u8(y)[i] = mcs_i64(x)[i] != 0;
-    return y;
-}
-
 /* Inputs as in the golden files: q, k, v, bias, key mask, rel_h, rel_w. */
 static mcs_tensor *attend(mcs_ctx *c, mcs_tensor **in, int heads, float scale, int gh, int gw)
 {
     mcs_attention_opts o = { .heads = heads,
                              .scale = scale,
                              .bias = in[3],
-                             .key_mask = u8_of(c, in[4]),
+                             .key_mask = check_u8(c, in[4]),
                              .rel_h = in[5],
                              .rel_w = in[6],
                              .grid_h = gh,

@@ -2,17 +2,6 @@
 #include <string.h>
 #include "tests/check.h"
 
-/* A golden file's integers arrive as I64. */
-static mcs_tensor *u8_of(mcs_ctx *c, mcs_tensor *x)
-{
-    if (!x || x->dtype == MCS_U8)
-        return x;
-    mcs_tensor *y = mcs_new_typed(c, MCS_U8, x->ndim, x->shape);
-    for (int64_t i = 0; y && i < mcs_numel(x); i++)
-        mcs_u8(y)[i] = mcs_i64(x)[i] != 0;
-    return y;
-}
-
 static mcs_tensor *random_of(mcs_ctx *c, uint64_t seed, int64_t a, int64_t b, int64_t d)
 {
     return check_random(c, seed, -1, 1, d ? 3 : 2, MCS_SHAPE(a, b, d));
@@ -30,7 +19,7 @@ static mcs_tensor *probs(mcs_ctx *c, mcs_tensor **in)
     mcs_attention_opts o = { .heads = 2,
                              .scale = .5f,
                              .bias = in[2],
-                             .key_mask = u8_of(c, in[3]),
+                             .key_mask = check_u8(c, in[3]),
                              .rel_h = in[4],
                              .rel_w = in[5],
                              .grid_h = 2,

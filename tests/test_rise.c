@@ -12,13 +12,12 @@ static void test_golden(void **state)
     fixture f = begin();
     f.t.more = 1;
     mcs_cam_model m = { tiny_features, &f.t, NULL, GRID, GRID, 1 };
-    const mcs_tensor *cells = check_golden_tensor(f.c, "cam_noise", "cells");
+    const mcs_tensor *cells = check_u8(f.c, check_golden_tensor(f.c, "cam_noise", "cells"));
     const mcs_tensor *offsets = check_golden_tensor(f.c, "cam_noise", "offsets");
     assert_non_null(cells);
     uint8_t ones[50 * 9];
     int moved[100];
-    for (int i = 0; i < 450; i++)
-        ones[i] = cells->dtype == MCS_U8 ? mcs_u8(cells)[i] : (uint8_t)mcs_i64(cells)[i];
+    memcpy(ones, mcs_u8(cells), sizeof ones);
     for (int i = 0; i < 100; i++)
         moved[i] = (int)mcs_i64(offsets)[i];
     mcs_rise_opts o = {
