@@ -2,8 +2,6 @@
 #include "tests/check.h"
 #include "tests/zeroshot_models.h"
 
-static const char *const tumor[] = { "breast tumor" };
-static const char *const lung[] = { "ct image of the left lung nodule" };
 static const char *const ways[] = {
     "scan*relevance", "gscorecam*relevance", "relevance", "gscorecam", "scorecam", "scan",
     "gradcam",        "gradcam++",           "layercam",  "xgradcam",  "m2ib",     "eigencam",

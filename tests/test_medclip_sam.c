@@ -2,8 +2,6 @@
  * weights find. */
 #include "tests/zeroshot_models.h"
 
-static const char *const tumor[] = { "breast tumor" };
-static const char *const lung[] = { "ct image of the left lung nodule" };
 static const char *const both[] = { "breast tumor", "ct image of the left lung nodule" };
 
 static void check_result(const mcs_zeroshot_result *r, int w, int h)
@@ -230,19 +228,6 @@ static void test_odd_sizes(void **state)
             mcs_image_free(im);
             mcs_ctx_reset(c);
         }
-    mcs_ctx_free(c);
-}
-
-static void refused(const mcs_zeroshot_opts *o, const mcs_zeroshot_query *q, mcs_status s,
-                    const char *words)
-{
-    mcs_ctx *c = new_ctx();
-    mcs_image *im = noise_image(20, 20, 3);
-    assert_null(mcs_medclip_sam_run(c, model, im, o, 1, q));
-    assert_int_equal(mcs_ctx_status(c), s);
-    if (!strstr(mcs_ctx_message(c), words))
-        fail_msg("message: %s", mcs_ctx_message(c));
-    mcs_image_free(im);
     mcs_ctx_free(c);
 }
 

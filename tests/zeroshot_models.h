@@ -12,6 +12,8 @@
 #include "tests/picture.h"
 
 static char clip_path[64], sam_path[64], folder[] = "/tmp/mcs_medclip_XXXXXX";
+static const char *const tumor[] = { "breast tumor" };
+static const char *const lung[] = { "ct image of the left lung nodule" };
 static const char vocab[] = "tests/golden/tokens_vocab.txt";
 static mcs_medclip_sam *model;
 static mcs_pool *pool;
@@ -92,5 +94,18 @@ static mcs_zeroshot_opts options(mcs_zeroshot_preset preset)
 static mcs_zeroshot_query text_query(const char *const *texts, int count)
 {
     return (mcs_zeroshot_query){ .texts = texts, .text_count = count };
+}
+
+/* The query fails with that status and these words in its message. */
+static inline void refused(const mcs_zeroshot_opts *o, const mcs_zeroshot_query *q, mcs_status s,
+                           const char *words)
+{
+    mcs_ctx *c = new_ctx();
+    mcs_image *im = noise_image(20, 20, 3);
+    assert_null(mcs_medclip_sam_run(c, model, im, o, 1, q));
+    assert_int_equal(mcs_ctx_status(c), s);
+    check_contains(mcs_ctx_message(c), words);
+    mcs_image_free(im);
+    mcs_ctx_free(c);
 }
 #endif
