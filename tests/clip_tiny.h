@@ -3,7 +3,7 @@
 #define MCS_TEST_CLIP_TINY_H
 #include <stdio.h>
 #include "models/biomedclip.h"
-#include "tests/check.h"
+#include "tests/wave.h"
 
 static inline mcs_biomedclip *load(const char *name)
 {
@@ -14,16 +14,6 @@ static inline mcs_biomedclip *load(const char *name)
     if (!m)
         fail_msg("%s", e.message);
     return m;
-}
-
-/* As in make_clip.py. */
-static inline mcs_tensor *wave(mcs_ctx *c, int seed, float scale, int ndim, const int64_t *shape)
-{
-    mcs_tensor *x = mcs_new(c, ndim, shape);
-    for (int64_t i = 0; i < mcs_numel(x); i++)
-        mcs_f32(x)[i] =
-            (float)(((double)((i * 7919 + seed * 104729) % 2003) / 2003.0 - 0.5) * (double)scale);
-    return x;
 }
 
 static inline mcs_tensor *images(mcs_ctx *c)

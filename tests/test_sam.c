@@ -1,29 +1,8 @@
 /* SAM in a tiny layout of the original classes against the original: outputs of every kind of
  * prompt, all parameter gradients, frames, memory, refusals. */
 #include <string.h>
-#include "models/sam.h"
-#include "tests/check.h"
-
-static const char checkpoint[] = "tests/golden/sam_tiny.safetensors";
-
-/* make_sam.py's wave(): images and upstream gradients. */
-static mcs_tensor *wave(mcs_ctx *c, int ndim, const int64_t *shape, int64_t seed, float scale)
-{
-    mcs_tensor *x = mcs_new(c, ndim, shape);
-    check_ok(c);
-    for (int64_t i = 0; i < mcs_numel(x); i++)
-        mcs_f32(x)[i] = scale * (float)((double)((i * 7919 + seed * 104729) % 2003) / 2003.0 - 0.5);
-    return x;
-}
-
-static mcs_sam *load(void)
-{
-    mcs_error e = { 0 };
-    mcs_sam *m = mcs_sam_load(checkpoint, &e);
-    if (!m)
-        fail_msg("%s", e.message);
-    return m;
-}
+#include "tests/sam_tiny.h"
+#include "tests/wave.h"
 
 /* ---- Prompts ---- */
 
@@ -72,13 +51,13 @@ static mcs_sam_masks run_case(mcs_ctx *c, const mcs_sam *m, const mcs_tensor *em
 
 static mcs_tensor *encode(mcs_ctx *c, const mcs_sam *m)
 {
-    return mcs_sam_encode(c, m, wave(c, 4, MCS_SHAPE(2, 3, 24, 24), 11, 4));
+    return mcs_sam_encode(c, m, wave(c, 11, 4, 4, MCS_SHAPE(2, 3, 24, 24)));
 }
 
 static void outputs_equal_original(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     for (int grad = 0; grad < 2; grad++) {
         mcs_ctx *c = check_ctx();
         mcs_set_grad(c, grad);
@@ -103,7 +82,7 @@ static void outputs_equal_original(void **state)
 
 static mcs_tensor *weighted(mcs_ctx *c, const mcs_tensor *y, int64_t seed)
 {
-    return mcs_sum(c, mcs_mul(c, y, wave(c, y->ndim, y->shape, seed, 1)));
+    return mcs_sum(c, mcs_mul(c, y, wave(c, seed, 1, y->ndim, y->shape)));
 }
 
 /* Largest difference over the largest value of the gradient: single values may cancel. */
@@ -120,7 +99,7 @@ static void check_gradient(const char *name, const mcs_tensor *g, const mcs_tens
 static void gradients_equal_original(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_params *p = mcs_sam_params(m);
     assert_int_equal(mcs_params_train(p, "", true), MCS_OK);
     mcs_ctx *c = check_ctx();
@@ -157,7 +136,7 @@ static void frames_equal_original(void **state)
 {
     (void)state;
     const int width = 29, height = 17;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     int w, h;
     mcs_sam_scaled_size(m, width, height, &w, &h);
@@ -202,7 +181,7 @@ static void prompts_do_not_pile_up(void **state)
 {
     (void)state;
     enum { MANY = 24 };
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     size_t peak[2];
     for (int k = 0; k < 2; k++) {
         mcs_ctx *c = check_ctx();
@@ -226,7 +205,7 @@ static void prompts_do_not_pile_up(void **state)
 static void threads_do_not_change_bits(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx(), *one = mcs_ctx_new(NULL);
     mcs_set_grad(c, false);
     mcs_tensor *a = encode(c, m), *b = encode(one, m);
@@ -241,7 +220,7 @@ static void threads_do_not_change_bits(void **state)
 static void every_memory_limit_is_survived(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     int failures = 0, successes = 0;
     for (size_t limit = 4096; successes < 2; limit += limit / 8) {
         mcs_ctx *c = mcs_ctx_new(&(mcs_ctx_opts){ .bytes_max = limit, .grad = limit & 1 });
@@ -268,7 +247,7 @@ static void every_memory_limit_is_survived(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     check_fails(c, mcs_sam_encode(c, m, mcs_zeros(c, 4, MCS_SHAPE(1, 3, 24, 32))), MCS_ESHAPE,
                 "(B, 3, 24, 24)");

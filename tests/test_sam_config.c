@@ -1,17 +1,7 @@
 /* Layouts of SAM: the published ones, reading one off a file, saving, initialising, refusals. */
 #include <string.h>
 #include <unistd.h>
-#include "models/sam.h"
-#include "tests/check.h"
-
-static mcs_sam *load(void)
-{
-    mcs_error e = { 0 };
-    mcs_sam *m = mcs_sam_load("tests/golden/sam_tiny.safetensors", &e);
-    if (!m)
-        fail_msg("%s", e.message);
-    return m;
-}
+#include "tests/sam_tiny.h"
 
 static mcs_tensor *encode(mcs_ctx *c, const mcs_sam *m)
 {
@@ -21,7 +11,7 @@ static mcs_tensor *encode(mcs_ctx *c, const mcs_sam *m)
 static void layout_is_read_from_shapes(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     const mcs_sam_config *g = mcs_sam_get_config(m);
     assert_int_equal(g->image, 24);
     assert_int_equal(mcs_sam_grid(m), 6);
@@ -74,7 +64,7 @@ static void saved_model_is_the_same(void **state)
 {
     (void)state;
     const char *path = "build/test_sam_saved.safetensors";
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_error e = { 0 };
     if (mcs_sam_save(m, path, MCS_ST_F32, &e))
         fail_msg("%s", e.message);
@@ -94,7 +84,7 @@ static void saved_model_is_the_same(void **state)
 static void declared_model_initialises(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_error e = { 0 };
     mcs_sam *fresh = mcs_sam_new(mcs_sam_get_config(m), &e);
     assert_non_null(fresh);
@@ -147,7 +137,7 @@ static const char variant[] = "build/test_sam_variant.safetensors";
 static void prefixed_names_load(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     write_variant(m, variant, "module.sam_model.", NULL, 0, NULL);
     mcs_error e = { 0 };
     mcs_sam *again = mcs_sam_load(variant, &e);
@@ -177,7 +167,7 @@ static void odd_layouts_are_refused(void **state)
         { "prompt_encoder.mask_downscaling.3.weight", 4, { 6, 1, 2, 2 }, "mask_channels" },
         { "mask_decoder.iou_prediction_head.layers.1.bias", 1, { 13 }, "layers.1.bias" },
     };
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         write_variant(m, variant, "", odd[i].name, odd[i].ndim, odd[i].shape);
         mcs_error e = { 0 };
@@ -192,7 +182,7 @@ static void odd_layouts_are_refused(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_error e = { 0 };
     assert_null(mcs_sam_load("tests/golden/no_such_file.pth", &e));
     assert_int_equal(e.status, MCS_ENOTFOUND);

@@ -3,26 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include "models/sam_train.h"
-#include "tests/check.h"
+#include "tests/sam_tiny.h"
 
-static const char checkpoint[] = "tests/golden/sam_tiny.safetensors";
 enum { SIDE = 24 };
-
-static mcs_sam *load(void)
-{
-    mcs_error e = { 0 };
-    mcs_sam *m = mcs_sam_load(checkpoint, &e);
-    if (!m)
-        fail_msg("%s", e.message);
-    return m;
-}
 
 /* ---- Boxes ---- */
 
 static void jitter(void **state)
 {
     (void)state;
-    mcs_sam *m = load(); /* frame of 24 pixels */
+    mcs_sam *m = load("sam_tiny"); /* frame of 24 pixels */
     const double box[4] = { 10, 20, 30, 40 };
     float plain[4], out[4], again[4];
     const mcs_sam_jitter none = { 0, MCS_SAM_JITTER_PIXELS, false };
@@ -70,7 +60,7 @@ static void targets(void **state)
 {
     (void)state;
     mcs_error e = { 0 };
-    mcs_sam *m = load(); /* grid of 24 x 24 for a frame of 24 pixels */
+    mcs_sam *m = load("sam_tiny"); /* grid of 24 x 24 for a frame of 24 pixels */
     float t[SIDE * SIDE];
     uint8_t *mask = calloc(48 * 36, 1);
     for (int y = 0; y < 36; y++) /* 48 wide, 36 high: cells of 2 x 2 pixels, 18 rows of them */

@@ -5,19 +5,10 @@
 #include <string.h>
 #include "models/sam_train.h"
 #include "nn/optim.h"
-#include "tests/check.h"
+#include "tests/sam_tiny.h"
+#include "tests/wave.h"
 
-static const char checkpoint[] = "tests/golden/sam_tiny.safetensors";
 enum { SIDE = 24 };
-
-static mcs_sam *load(void)
-{
-    mcs_error e = { 0 };
-    mcs_sam *m = mcs_sam_load(checkpoint, &e);
-    if (!m)
-        fail_msg("%s", e.message);
-    return m;
-}
 
 /* The batch of make_sam_train.py: two pictures, of wave(11), with one and two boxes. */
 typedef struct {
@@ -35,8 +26,7 @@ static mcs_status supply(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
     mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(1, 3, SIDE, SIDE));
     b->calls++;
     for (int64_t k = 0; x && k < pixels; k++)
-        mcs_f32(x)[k] =
-            4 * (float)((double)(((i * pixels + k) * 7919 + 11 * 104729) % 2003) / 2003.0 - 0.5);
+        mcs_f32(x)[k] = 4 * wave_at(i * pixels + k, 11);
     out->image = x;
     if (b->embedded) {
         bool grad = mcs_set_grad(c, false);
@@ -93,7 +83,7 @@ static void terms_equal_pytorch(void **state)
                   { "term.bce", { .bce = 1 } },
                   { "term.focal", { .focal = 1 } },
                   { "term.iou", { .iou = 1 } } };
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_set_grad(c, false);
@@ -154,7 +144,7 @@ static void steps_equal_pytorch(void **state)
 {
     (void)state;
     mcs_error e = { 0 };
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
@@ -197,7 +187,7 @@ static void decoder_alone_learns(void **state)
 {
     (void)state;
     mcs_error e = { 0 };
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
@@ -236,7 +226,7 @@ static void learns_from_nothing(void **state)
 {
     (void)state;
     mcs_error e = { 0 };
-    mcs_sam *old = load(), *m = mcs_sam_new(mcs_sam_get_config(old), &e);
+    mcs_sam *old = load("sam_tiny"), *m = mcs_sam_new(mcs_sam_get_config(old), &e);
     mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
@@ -278,7 +268,7 @@ static mcs_status not_finite(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *
 static void refusals(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = mcs_sam_loss_defaults(), zero = { .smooth = 1 };
@@ -320,7 +310,7 @@ static void refusals(void **state)
 static void memory_limits(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("sam_tiny");
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
     mcs_sam_result r = { 0, 0 };

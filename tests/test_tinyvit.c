@@ -1,36 +1,18 @@
 /* MobileSAM's TinyViT in a tiny layout of the original class against the original: tokens in both
  * batch-norm modes, all parameter gradients, refusals. */
 #include <string.h>
-#include "models/sam.h"
-#include "tests/check.h"
-
-static mcs_tensor *wave(mcs_ctx *c, int ndim, const int64_t *shape, int64_t seed, float scale)
-{
-    mcs_tensor *x = mcs_new(c, ndim, shape);
-    check_ok(c);
-    for (int64_t i = 0; i < mcs_numel(x); i++)
-        mcs_f32(x)[i] = scale * (float)((double)((i * 7919 + seed * 104729) % 2003) / 2003.0 - 0.5);
-    return x;
-}
-
-static mcs_sam *load(void)
-{
-    mcs_error e = { 0 };
-    mcs_sam *m = mcs_sam_load("tests/golden/tinyvit_tiny.safetensors", &e);
-    if (!m)
-        fail_msg("%s", e.message);
-    return m;
-}
+#include "tests/sam_tiny.h"
+#include "tests/wave.h"
 
 static mcs_tensor *encode(mcs_ctx *c, const mcs_sam *m)
 {
-    return mcs_sam_encode(c, m, wave(c, 4, MCS_SHAPE(2, 3, 64, 64), 11, 4));
+    return mcs_sam_encode(c, m, wave(c, 11, 4, 4, MCS_SHAPE(2, 3, 64, 64)));
 }
 
 static void layout_is_read_from_shapes(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("tinyvit_tiny");
     const mcs_sam_config *g = mcs_sam_get_config(m);
     assert_true(g->tiny);
     assert_int_equal(g->image, 64);
@@ -53,7 +35,7 @@ static void layout_is_read_from_shapes(void **state)
 static void embedding_equals_original(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("tinyvit_tiny");
     for (int grad = 0; grad < 2; grad++) {
         mcs_ctx *c = check_ctx();
         mcs_set_grad(c, grad);
@@ -68,7 +50,7 @@ static void embedding_equals_original(void **state)
 static void training_uses_the_batch(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("tinyvit_tiny");
     mcs_ctx *c = check_ctx();
     mcs_set_training(c, true);
     mcs_tensor *y = encode(c, m);
@@ -81,13 +63,13 @@ static void training_uses_the_batch(void **state)
 static void gradients_equal_original(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("tinyvit_tiny");
     mcs_params *p = mcs_sam_params(m);
     assert_int_equal(mcs_params_train(p, "image_encoder.", true), MCS_OK);
     mcs_ctx *c = check_ctx();
     mcs_tensor *y = encode(c, m);
     check_ok(c);
-    assert_int_equal(mcs_backward(c, y, wave(c, y->ndim, y->shape, 0, 1)), MCS_OK);
+    assert_int_equal(mcs_backward(c, y, wave(c, 0, 1, y->ndim, y->shape)), MCS_OK);
     int compared = 0;
     for (int64_t i = 0; i < mcs_params_count(p); i++) {
         mcs_param_entry entry = mcs_params_at(p, i);
@@ -110,7 +92,7 @@ static void gradients_equal_original(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    mcs_sam *m = load();
+    mcs_sam *m = load("tinyvit_tiny");
     mcs_ctx *c = check_ctx();
     check_fails(c, mcs_sam_encode(c, m, mcs_zeros(c, 4, MCS_SHAPE(1, 3, 48, 48))), MCS_ESHAPE,
                 "(B, 3, 64, 64)");

@@ -7,7 +7,7 @@
 #include "losses/losses.h"
 #include "models/unet.h"
 #include "nn/optim.h"
-#include "tests/check.h"
+#include "tests/wave.h"
 
 /* make_unet.py: what names, shapes and defaults do not tell of each case, and its images. */
 typedef struct {
@@ -33,15 +33,6 @@ static const unet_case *case_of(const char *name)
             return &all[i];
     fail_msg("no case %s", name);
     return NULL;
-}
-
-static mcs_tensor *wave(mcs_ctx *c, const int64_t *shape, int64_t seed, float scale)
-{
-    mcs_tensor *x = mcs_new(c, 4, shape);
-    check_ok(c);
-    for (int64_t i = 0; i < mcs_numel(x); i++)
-        mcs_f32(x)[i] = scale * (float)((double)((i * 7919 + seed * 104729) % 2003) / 2003.0 - 0.5);
-    return x;
 }
 
 static mcs_unet *load(const unet_case *k)
@@ -95,7 +86,7 @@ static void agrees(const char *name)
     mcs_unet *m = load(k);
     mcs_params *p = mcs_unet_params(m);
     mcs_ctx *c = check_ctx();
-    mcs_tensor *x = wave(c, k->shape, 3, 4), *y = mcs_unet_forward(c, m, x);
+    mcs_tensor *x = wave(c, 3, 4, 4, k->shape), *y = mcs_unet_forward(c, m, x);
     check_ok(c);
     check_near_named("eval", y, golden(c, k, "out.eval"), 1e-4f, 2e-5f);
     mcs_set_training(c, k->train);
@@ -105,7 +96,7 @@ static void agrees(const char *name)
     check_near_named("mode", y, golden(c, k, k->train ? "out.train" : "out.eval"), 1e-4f, 2e-5f);
     if (k->train)
         check_stats(c, k, p);
-    assert_int_equal(mcs_backward(c, y, wave(c, y->shape, 0, 1)), MCS_OK);
+    assert_int_equal(mcs_backward(c, y, wave(c, 0, 1, 4, y->shape)), MCS_OK);
     check_gradients(c, k, p);
     mcs_ctx_free(c);
     mcs_unet_free(m);
@@ -148,10 +139,10 @@ static void training_agrees(void **state)
     memcpy(losses, expected->data, sizeof losses);
     for (int step = 0; step < 10; step++) {
         mcs_ctx_reset(c);
-        mcs_tensor *t = wave(c, MCS_SHAPE(3, 1, 12, 20), 5, 1);
+        mcs_tensor *t = wave(c, 5, 1, 4, MCS_SHAPE(3, 1, 12, 20));
         for (int64_t i = 0; i < mcs_numel(t); i++)
             mcs_f32(t)[i] = mcs_f32(t)[i] > 0;
-        mcs_tensor *y = mcs_unet_forward(c, m, wave(c, k->shape, 3, 4));
+        mcs_tensor *y = mcs_unet_forward(c, m, wave(c, 3, 4, 4, k->shape));
         mcs_tensor *loss = mcs_add(c, mcs_dice_loss(c, y, t, 1), mcs_bce_loss(c, y, t));
         check_ok(c);
         if (fabsf(mcs_f32(loss)[0] - losses[step]) > 2e-5f)
@@ -163,7 +154,7 @@ static void training_agrees(void **state)
     }
     mcs_ctx_reset(c);
     out = golden(c, k, "steps.out");
-    check_near_named("after ten steps", mcs_unet_forward(c, m, wave(c, k->shape, 3, 4)), out, 0,
+    check_near_named("after ten steps", mcs_unet_forward(c, m, wave(c, 3, 4, 4, k->shape)), out, 0,
                      2e-5f);
     mcs_optim_free(opt);
     mcs_ctx_free(c);

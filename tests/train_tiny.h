@@ -6,6 +6,7 @@
 #include "models/clip_train.h"
 #include "nn/optim.h"
 #include "tests/clip_tiny.h"
+#include "tests/wave.h"
 
 enum { B = 6, STEPS = 10 };
 
@@ -21,10 +22,8 @@ static inline mcs_tensor *supply(mcs_ctx *c, void *arg, int64_t first, int64_t c
     int64_t one = 3 * 18 * 18;
     mcs_tensor *x = mcs_new(c, 4, MCS_SHAPE(count, 3, 18, 18));
     p->calls++;
-    for (int64_t i = 0; x && i < count * one; i++) {
-        int64_t at = (first * one + i) * 7919 + (100 + p->step) * 104729;
-        mcs_f32(x)[i] = (float)(((double)(at % 2003) / 2003.0 - 0.5) * 4);
-    }
+    for (int64_t i = 0; x && i < count * one; i++)
+        mcs_f32(x)[i] = 4 * wave_at(first * one + i, 100 + p->step);
     return x;
 }
 
