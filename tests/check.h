@@ -32,6 +32,17 @@ mcs_tensor *check_random(mcs_ctx *c, uint64_t seed, float lo, float hi, int ndim
 void check_near(const mcs_tensor *a, const mcs_tensor *b, float rtol, float atol);
 void check_near_named(const char *what, const mcs_tensor *a, const mcs_tensor *b, float rtol,
                       float atol);
+/* |a-b| <= atol + rtol * max|b|: for gradients, of which single values may cancel. */
+static inline void check_near_scaled(const char *what, const mcs_tensor *a, const mcs_tensor *b,
+                                     float rtol, float atol)
+{
+    float size = 0;
+    for (int64_t i = 0; i < mcs_numel(b); i++) {
+        float v = mcs_f32(b)[i];
+        size = v > size ? v : -v > size ? -v : size;
+    }
+    check_near_named(what, a, b, 0, atol + rtol * size);
+}
 /* Autograd of fn against a central difference along three random directions, for every f32
  * input in turn (NULL inputs are passed on).  Step 1e-2 * rms(input); sums in double; fails with
  * input index and both numbers if they differ by more than tol relative to their size. */
