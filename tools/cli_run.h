@@ -124,9 +124,9 @@ typedef struct {
     mcs_status (*save)(const void *model, const char *path, mcs_error *e); /* weights */
     const void *model;
     cli_run_state *s;
-    const json_t *settings; /* what decides the weights; of cli_settings() and more */
-    const json_t *data; /* [{"fingerprint": TEXT, ...}, ...]: what is trained on */
-    const json_t *problems; /* arrays of records for errors.jsonl */
+    json_t *settings; /* what decides the weights; of cli_settings() and more */
+    json_t *data; /* [{"fingerprint": TEXT, ...}, ...]: what is trained on */
+    json_t *problems; /* arrays of records for errors.jsonl */
     const char *const *columns; /* of metrics.csv, keys of the epochs' records; NULL ends them */
     const cli_run_panel *panels; /* title NULL ends them; the first is drawn always, the others if
                                     there are values for them */
@@ -145,8 +145,14 @@ typedef struct {
 /* All return CLI_CONTINUE or the exit code of what they said.  Of several ranks (cli.rank) the
  * first alone writes; the others only read. */
 
-/* Makes and locks the folder; an earlier run in it is refused unless resume or --force. */
+/* Sets the members that are named, and the settings: what of the options decides results, and
+ * the seed. */
+void cli_run_begin(cli_run *r, cli *t, const cli_program *program, const void *opts,
+                   const cli_run_opts *o, cli_run_state *s);
+/* Makes and locks the folder; an earlier run in it is refused unless resume or --force.  Begins the
+ * history. */
 int cli_run_open(cli_run *r);
+/* Frees the settings, data, problems, history and optimiser as well. */
 void cli_run_close(cli_run *r);
 
 /* Saves "epoch_3" or "step_120": the weights and the state, then `latest`; older ones go. */

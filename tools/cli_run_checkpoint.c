@@ -24,9 +24,24 @@ static bool holds_run(const cli_run *r)
     return used;
 }
 
+void cli_run_begin(cli_run *r, cli *t, const cli_program *program, const void *opts,
+                   const cli_run_opts *o, cli_run_state *s)
+{
+    r->t = t;
+    r->program = program;
+    r->opts = opts;
+    r->o = o;
+    r->s = s;
+    r->settings = cli_settings(program, opts, true);
+    json_object_set_new(r->settings, "seed", json_integer(t->seed));
+}
+
 int cli_run_open(cli_run *r)
 {
     mcs_error e = { 0 };
+    r->s->history = json_array();
+    if (!r->settings || !r->data || !r->problems || !r->s->history)
+        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     r->dir = cli_own(r->t, cli_join(r->o->logs, r->o->name, ""));
     r->checkpoints = r->dir ? cli_own(r->t, cli_join(r->dir, "checkpoints", "")) : NULL;
     if (!r->checkpoints)
@@ -50,6 +65,12 @@ void cli_run_close(cli_run *r)
     if (r->log_fd >= 0)
         close(r->log_fd);
     cli_lock_drop(&r->lock);
+    mcs_optim_free(r->optim);
+    json_decref(r->settings);
+    json_decref(r->data);
+    json_decref(r->problems);
+    if (r->s)
+        json_decref(r->s->history);
 }
 
 /* ---- Names ---- */
@@ -127,7 +148,7 @@ static char *state_text(const cli_run *r)
     const json_t *one;
     size_t i;
     json_t *data = json_array();
-    json_array_foreach((json_t *)(uintptr_t)r->data, i, one)
+    json_array_foreach(r->data, i, one)
         json_array_append(data, json_object_get(one, "fingerprint"));
     json_t *j = json_pack("{s:I, s:f, s:I, s:O, s:I, s:I, s:f, s:O, s:o}", "step",
                           (json_int_t)r->s->step, "loss_sum", r->s->loss_sum, "loss_count",
@@ -275,9 +296,8 @@ static char *state_of(const char *weights)
 }
 
 /* The flag whose value differs, or NULL. */
-static const char *changed(const json_t *settings, const json_t *then)
+static const char *changed(json_t *now, const json_t *then)
 {
-    json_t *now = (json_t *)(uintptr_t)settings;
     for (void *it = json_object_iter(now); it; it = json_object_iter_next(now, it)) {
         const char *key = json_object_iter_key(it);
         if (!json_equal(json_object_iter_value(it), json_object_get(then, key)))

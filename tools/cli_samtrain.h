@@ -73,14 +73,12 @@ typedef struct {
 
 typedef struct {
     cli *t;
-    const cli_program *program;
     const st_opts *o;
     st_data train, val;
     mcs_sam *model;
     mcs_ctx *ctx;
     cli_run_state s;
     cli_run run; /* with the weights of model and their optimiser */
-    json_t *settings, *about, *problems;
     mcs_sam_loss loss;
     mcs_sam_jitter jitter;
     int64_t batch, order_epoch; /* pictures of a step; epoch of `order`, -1: none */

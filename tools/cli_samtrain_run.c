@@ -113,28 +113,15 @@ static mcs_status save_weights(const void *model, const char *path, mcs_error *e
 
 static int open_folder(st_run *r)
 {
-    const st_opts *o = r->o;
-    r->about = json_pack("[{s:o, s:I, s:I, s:s}]", "folders", cli_json_list(&o->images), "pictures",
-                         (json_int_t)r->train.count, "masks", (json_int_t)r->train.sample_count,
-                         "fingerprint", r->train.fingerprint);
-    r->problems = json_pack("[O, O*]", r->train.problems, r->val.problems);
-    r->s.history = json_array();
-    if (!r->about || !r->problems || !r->s.history)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
-    r->run = (cli_run){ .t = r->t,
-                        .program = r->program,
-                        .opts = o,
-                        .o = &o->run,
-                        .save = save_weights,
-                        .s = &r->s,
-                        .settings = r->settings,
-                        .data = r->about,
-                        .problems = r->problems,
-                        .columns = columns,
-                        .panels = panels,
-                        .lock = { .fd = -1 },
-                        .log_fd = -1 };
-    return cli_run_open(&r->run);
+    cli_run *run = &r->run;
+    run->data = json_pack("[{s:o, s:I, s:I, s:s}]", "folders", cli_json_list(&r->o->images),
+                          "pictures", (json_int_t)r->train.count, "masks",
+                          (json_int_t)r->train.sample_count, "fingerprint", r->train.fingerprint);
+    run->problems = json_pack("[O, O*]", r->train.problems, r->val.problems);
+    run->save = save_weights;
+    run->columns = columns;
+    run->panels = panels;
+    return cli_run_open(run);
 }
 
 static int make_caches(st_run *r)

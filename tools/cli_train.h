@@ -34,7 +34,6 @@ enum { TR_STEP, TR_COSINE, TR_CONST }; /* tr_opts.scheduler */
 
 typedef struct {
     cli *t;
-    const cli_program *program;
     const tr_opts *o;
     cli_pairs *train; /* one for each --train-data */
     cli_pairs val;
@@ -42,7 +41,6 @@ typedef struct {
     mcs_ctx *ctx, *data; /* of the step; of its inputs */
     cli_run_state s;
     cli_run run; /* the folder of the run; points to what is here; weights, optimiser, signals */
-    json_t *about, *problems; /* its data, and what was wrong with them */
     int64_t batch, share; /* pairs of a step; those of them that this rank takes */
     mcs_comm *comm; /* NULL: a single process */
     int agreed; /* what tr_agree() gave */
@@ -50,7 +48,6 @@ typedef struct {
     int64_t order_epoch; /* -1: none */
     bool **seen; /* by table and picture: reported as broken */
     int64_t broken;
-    json_t *settings; /* what decides the weights */
 } tr_run;
 
 /* ---- cli_train_run.c ---- */

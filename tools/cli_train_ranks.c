@@ -55,7 +55,7 @@ static char *outlook(const tr_run *r)
     for (int i = 0; i < r->o->train_data.count; i++)
         json_array_append_new(data, json_string(r->train[i].fingerprint));
     json_t *j = json_pack("{s:s, s:o, s:O, s:I, s:i, s:O}", "version", MCS_VERSION, "data", data,
-                          "settings", r->settings, "step", (json_int_t)r->s.step, "epochs",
+                          "settings", r->run.settings, "step", (json_int_t)r->s.step, "epochs",
                           r->o->run.epochs, "history", r->s.history);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(j);

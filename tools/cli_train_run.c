@@ -195,32 +195,23 @@ static mcs_status save_weights(const void *model, const char *path, mcs_error *e
 static int open_folder(tr_run *r)
 {
     const tr_opts *o = r->o;
-    r->about = json_array();
-    r->problems = json_array();
+    cli_run *run = &r->run;
+    run->data = json_array();
+    run->problems = json_array();
     for (int i = 0; i < o->train_data.count; i++) {
-        json_array_append_new(r->about, json_pack("{s:o, s:I, s:I, s:s}", "file",
-                                                  cli_json_text(o->train_data.items[i]), "pairs",
-                                                  (json_int_t)r->train[i].count, "pictures",
-                                                  (json_int_t)r->train[i].images, "fingerprint",
-                                                  r->train[i].fingerprint));
-        json_array_append(r->problems, r->train[i].problems);
+        json_array_append_new(run->data, json_pack("{s:o, s:I, s:I, s:s}", "file",
+                                                   cli_json_text(o->train_data.items[i]), "pairs",
+                                                   (json_int_t)r->train[i].count, "pictures",
+                                                   (json_int_t)r->train[i].images, "fingerprint",
+                                                   r->train[i].fingerprint));
+        json_array_append(run->problems, r->train[i].problems);
     }
     if (r->val.problems)
-        json_array_append(r->problems, r->val.problems);
-    r->run = (cli_run){ .t = r->t,
-                        .program = r->program,
-                        .opts = o,
-                        .o = &o->run,
-                        .save = save_weights,
-                        .s = &r->s,
-                        .settings = r->settings,
-                        .data = r->about,
-                        .problems = r->problems,
-                        .columns = columns,
-                        .panels = panels,
-                        .lock = { .fd = -1 },
-                        .log_fd = -1 };
-    return cli_run_open(&r->run);
+        json_array_append(run->problems, r->val.problems);
+    run->save = save_weights;
+    run->columns = columns;
+    run->panels = panels;
+    return cli_run_open(run);
 }
 
 static int dry_run(const tr_run *r)
@@ -248,7 +239,6 @@ int tr_run_all(tr_run *r)
     if (code == CLI_CONTINUE)
         r->ctx = cli_context(r->t, true, &code);
     r->data = r->ctx ? cli_context(r->t, false, &code) : NULL;
-    r->s.history = json_array();
     code = tr_agree(r, code);
     if (code != CLI_CONTINUE)
         return code;

@@ -108,7 +108,6 @@ void un_quality_free(un_quality *q);
 
 typedef struct {
     cli *t;
-    const cli_program *program;
     const un_opts *o;
     un_data train, val;
     un_notes notes;
@@ -116,7 +115,6 @@ typedef struct {
     mcs_ctx *ctx;
     cli_run_state s;
     cli_run run;
-    json_t *settings, *about, *problems;
     mcs_unet_loss loss;
     mcs_augment change;
     int64_t batch, micro; /* pictures of a step; of a part of it */

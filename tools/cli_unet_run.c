@@ -166,29 +166,17 @@ static int write_left_out(const un_run *r)
 static int open_folder(un_run *r)
 {
     const un_opts *o = r->o;
-    r->about = json_pack("[{s:o, s:o, s:I, s:I, s:I, s:s}]", "images", cli_json_list(&o->images),
-                         "masks", cli_json_list(&o->masks), "pictures", (json_int_t)r->train.count,
-                         "left_out", (json_int_t)json_array_size(r->train.left_out), "classes",
-                         (json_int_t)r->train.kind.classes, "fingerprint", r->train.fingerprint);
-    r->problems = json_pack("[O, O*]", r->train.problems, r->val.problems);
-    r->s.history = json_array();
-    if (!r->about || !r->problems || !r->s.history)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
-    r->run = (cli_run){ .t = r->t,
-                        .program = r->program,
-                        .opts = o,
-                        .o = &o->run,
-                        .milestone = milestone,
-                        .save = save_weights,
-                        .s = &r->s,
-                        .settings = r->settings,
-                        .data = r->about,
-                        .problems = r->problems,
-                        .columns = columns,
-                        .panels = panels,
-                        .lock = { .fd = -1 },
-                        .log_fd = -1 };
-    int code = cli_run_open(&r->run);
+    cli_run *run = &r->run;
+    run->data = json_pack("[{s:o, s:o, s:I, s:I, s:I, s:s}]", "images", cli_json_list(&o->images),
+                          "masks", cli_json_list(&o->masks), "pictures", (json_int_t)r->train.count,
+                          "left_out", (json_int_t)json_array_size(r->train.left_out), "classes",
+                          (json_int_t)r->train.kind.classes, "fingerprint", r->train.fingerprint);
+    run->problems = json_pack("[O, O*]", r->train.problems, r->val.problems);
+    run->milestone = milestone;
+    run->save = save_weights;
+    run->columns = columns;
+    run->panels = panels;
+    int code = cli_run_open(run);
     return code == CLI_CONTINUE ? write_left_out(r) : code;
 }
 

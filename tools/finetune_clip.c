@@ -151,6 +151,7 @@ static int check_options(cli *t, tr_opts *o, int ranks)
 
 static void clean_up(tr_run *r)
 {
+    cli_run_close(&r->run);
     for (int i = 0; i < r->o->train_data.count; i++) {
         if (r->train)
             cli_pairs_free(&r->train[i]);
@@ -160,31 +161,22 @@ static void clean_up(tr_run *r)
     free(r->train);
     free(r->seen);
     cli_pairs_free(&r->val);
-    mcs_optim_free(r->run.optim);
     mcs_biomedclip_free(r->model);
     mcs_ctx_free(r->ctx);
     mcs_ctx_free(r->data);
-    json_decref(r->s.history);
-    json_decref(r->settings);
     free(r->order);
-    json_decref(r->about);
-    json_decref(r->problems);
-    cli_run_close(&r->run);
 }
 
 /* What decides the weights.  R ranks of b pairs do what one of R*b does, so either may go on with
  * the other's checkpoints. */
 static void set_settings(tr_run *r)
 {
-    r->settings = cli_settings(&program, r->o, true);
-    if (!r->settings)
-        return;
-    json_object_set_new(r->settings, "seed", json_integer(r->t->seed));
+    cli_run_begin(&r->run, r->t, &program, r->o, &r->o->run, &r->s);
     if (r->comm)
-        json_object_set_new(r->settings, "batch-size",
+        json_object_set_new(r->run.settings, "batch-size",
                             json_integer((json_int_t)r->o->batch * mcs_comm_size(r->comm)));
     if (r->o->scheduler == TR_COSINE)
-        json_object_set_new(r->settings, "epochs", json_integer(r->o->run.epochs));
+        json_object_set_new(r->run.settings, "epochs", json_integer(r->o->run.epochs));
 }
 
 int main(int argc, char **argv)
@@ -216,9 +208,7 @@ int main(int argc, char **argv)
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE) {
-        tr_run r = {
-            .t = &t, .o = &o, .program = &program, .order_epoch = -1, .run = CLI_RUN_CLOSED
-        };
+        tr_run r = { .t = &t, .o = &o, .order_epoch = -1, .run = CLI_RUN_CLOSED };
         code = tr_ranks_open(&r);
         if (code == CLI_CONTINUE)
             code = check_options(&t, &o, mcs_comm_size(r.comm));

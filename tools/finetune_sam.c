@@ -137,7 +137,7 @@ static int check_options(cli *t, const st_opts *o, st_run *r)
 
 static void clean_up(st_run *r)
 {
-    mcs_optim_free(r->run.optim);
+    cli_run_close(&r->run);
     mcs_sam_free(r->model);
     mcs_ctx_free(r->ctx);
     st_cache_free(&r->embeddings);
@@ -145,30 +145,22 @@ static void clean_up(st_run *r)
     st_cache_free(&r->val_embeddings);
     st_data_free(&r->train);
     st_data_free(&r->val);
-    json_decref(r->s.history);
-    json_decref(r->settings);
-    json_decref(r->about);
-    json_decref(r->problems);
     free(r->order);
-    cli_run_close(&r->run);
 }
 
 static int work(cli *t, const st_opts *o)
 {
     st_run r = { .t = t,
                  .o = o,
-                 .program = &program,
                  .order_epoch = -1,
                  .loss = { o->dice, o->bce, o->focal, o->iou, o->squared, o->smooth },
                  .run = CLI_RUN_CLOSED };
     int code = check_options(t, o, &r);
     if (code != CLI_CONTINUE)
         return code;
-    r.settings = cli_settings(&program, o, true);
-    if (r.settings)
-        json_object_set_new(r.settings, "seed", json_integer(t->seed));
-    if (r.settings && (o->scheduler == ST_COSINE || o->scheduler == ST_POLY))
-        json_object_set_new(r.settings, "epochs", json_integer(o->run.epochs));
+    cli_run_begin(&r.run, t, &program, o, &o->run, &r.s);
+    if (o->scheduler == ST_COSINE || o->scheduler == ST_POLY)
+        json_object_set_new(r.run.settings, "epochs", json_integer(o->run.epochs));
     cli_signals();
     code = st_run_all(&r);
     clean_up(&r);

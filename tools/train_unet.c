@@ -150,24 +150,18 @@ static int check_options(cli *t, const un_opts *o, un_run *r)
 
 static void clean_up(un_run *r)
 {
-    mcs_optim_free(r->run.optim);
+    cli_run_close(&r->run);
     mcs_unet_free(r->model);
     mcs_ctx_free(r->ctx);
     un_data_free(&r->train);
     un_data_free(&r->val);
-    json_decref(r->s.history);
-    json_decref(r->settings);
-    json_decref(r->about);
-    json_decref(r->problems);
     free(r->order);
-    cli_run_close(&r->run);
 }
 
 static int work(cli *t, const un_opts *o)
 {
     un_run r = { .t = t,
                  .o = o,
-                 .program = &program,
                  .order_epoch = -1,
                  .loss = { .smooth = o->smooth },
                  .change = o->aug ? (mcs_augment){ 0 } : o->change,
@@ -175,11 +169,9 @@ static int work(cli *t, const un_opts *o)
     int code = check_options(t, o, &r);
     if (code != CLI_CONTINUE)
         return code;
-    r.settings = cli_settings(&program, o, true);
-    if (r.settings)
-        json_object_set_new(r.settings, "seed", json_integer(t->seed));
-    if (r.settings && (o->scheduler != UN_CONST || o->cycles > 1))
-        json_object_set_new(r.settings, "epochs", json_integer(o->run.epochs));
+    cli_run_begin(&r.run, t, &program, o, &o->run, &r.s);
+    if (o->scheduler != UN_CONST || o->cycles > 1)
+        json_object_set_new(r.run.settings, "epochs", json_integer(o->run.epochs));
     cli_signals();
     code = un_run_all(&r);
     clean_up(&r);
