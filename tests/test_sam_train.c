@@ -12,9 +12,10 @@ enum { SIDE = 24 };
 
 /* The batch of make_sam_train.py: two pictures, of wave(11), with one and two boxes. */
 typedef struct {
-    mcs_ctx *data;
+    mcs_sam *m;
+    mcs_optim *adamw;
+    mcs_ctx *data, *c;
     const mcs_tensor *boxes, *target;
-    const mcs_sam *m;
     bool embedded; /* supplies embeddings instead of pictures */
     int64_t calls;
 } bench;
@@ -39,13 +40,23 @@ static mcs_status supply(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
     return mcs_ctx_status(c);
 }
 
+/* The bench owns m from now on. */
 static bench begin(mcs_sam *m)
 {
-    bench b = { .data = mcs_ctx_new(NULL), .m = m };
+    bench b = { .m = m, .data = mcs_ctx_new(NULL), .c = check_ctx() };
+    b.adamw = mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
     b.boxes = check_golden_tensor(b.data, "sam_train", "boxes");
     b.target = check_golden_tensor(b.data, "sam_train", "target");
     assert_non_null(b.boxes);
     return b;
+}
+
+static void end(bench *b)
+{
+    mcs_optim_free(b->adamw);
+    mcs_ctx_free(b->data);
+    mcs_ctx_free(b->c);
+    mcs_sam_free(b->m);
 }
 
 static mcs_sam_batch batch_of(bench *b)
@@ -60,14 +71,20 @@ static double golden(const bench *b, const char *name, int64_t i)
     return (double)mcs_f32(x)[i];
 }
 
-static mcs_sam_result step(mcs_ctx *c, mcs_sam *m, bench *b, const mcs_sam_loss *o)
+static mcs_sam_result step(bench *b, const mcs_sam_loss *o)
 {
     mcs_sam_result r;
     mcs_sam_batch batch = batch_of(b);
-    mcs_params_zero_grad(mcs_sam_params(m));
-    if (mcs_sam_step(c, m, &batch, o, &r) != MCS_OK)
-        fail_msg("%s", mcs_ctx_message(c));
+    mcs_params_zero_grad(mcs_sam_params(b->m));
+    if (mcs_sam_step(b->c, b->m, &batch, o, &r) != MCS_OK)
+        fail_msg("%s", mcs_ctx_message(b->c));
     return r;
+}
+
+static void update(bench *b, double lr)
+{
+    mcs_error e = { 0 };
+    assert_int_equal(mcs_optim_step(b->adamw, mcs_ctx_pool(b->c), lr, &e), MCS_OK);
 }
 
 /* ---- Against PyTorch ---- */
@@ -83,18 +100,14 @@ static void terms_equal_pytorch(void **state)
                   { "term.bce", { .bce = 1 } },
                   { "term.focal", { .focal = 1 } },
                   { "term.iou", { .iou = 1 } } };
-    mcs_sam *m = load("sam_tiny");
-    mcs_ctx *c = check_ctx();
-    bench b = begin(m);
-    mcs_set_grad(c, false);
+    bench b = begin(load("sam_tiny"));
+    mcs_set_grad(b.c, false);
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
-        double got = step(c, m, &b, &terms[i].loss).loss, want = golden(&b, terms[i].name, 0);
+        double got = step(&b, &terms[i].loss).loss, want = golden(&b, terms[i].name, 0);
         if (fabs(got - want) > 1e-5 * fabs(want))
             fail_msg("%s: %.8f, PyTorch %.8f", terms[i].name, got, want);
     }
-    mcs_ctx_free(b.data);
-    mcs_ctx_free(c);
-    mcs_sam_free(m);
+    end(&b);
 }
 
 static mcs_sam_loss all_terms(void)
@@ -106,16 +119,16 @@ static mcs_sam_loss all_terms(void)
 }
 
 /* Compares the gradients of all trained weights; the others have none. */
-static int compare_gradients(mcs_ctx *c, mcs_sam *m, bench *b)
+static int compare_gradients(bench *b)
 {
     int compared = 0;
-    const mcs_params *p = mcs_sam_params(m);
+    const mcs_params *p = mcs_sam_params(b->m);
     for (int64_t i = 0; i < mcs_params_count(p); i++) {
         mcs_param_entry w = mcs_params_at(p, i);
         const char *file =
             strncmp(w.name, "image_encoder", 13) ? "sam_train_grad2" : "sam_train_grad1";
         const mcs_tensor *want = check_golden_tensor(b->data, file, w.name);
-        const mcs_tensor *got = mcs_grad(c, w.tensor);
+        const mcs_tensor *got = mcs_grad(b->c, w.tensor);
         if (!w.tensor->node) {
             assert_null(got);
             continue;
@@ -134,26 +147,19 @@ static void steps_equal_pytorch(void **state)
 {
     (void)state;
     mcs_error e = { 0 };
-    mcs_sam *m = load("sam_tiny");
-    mcs_ctx *c = check_ctx();
-    bench b = begin(m);
+    bench b = begin(load("sam_tiny"));
     mcs_sam_loss o = all_terms();
-    assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_ALL, &e), MCS_OK);
-    assert_true(mcs_sam_encoder_trained(m));
-    mcs_optim *adamw =
-        mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
+    assert_int_equal(mcs_sam_train_only(b.m, MCS_SAM_TRAIN_ALL, &e), MCS_OK);
+    assert_true(mcs_sam_encoder_trained(b.m));
     for (int i = 0; i < 3; i++) {
-        double got = step(c, m, &b, &o).loss, want = golden(&b, "losses", i);
+        double got = step(&b, &o).loss, want = golden(&b, "losses", i);
         if (fabs(got - want) > 1e-5 * want)
             fail_msg("step %d: loss %.8f, PyTorch %.8f", i, got, want);
         if (i == 0)
-            assert_true(compare_gradients(c, m, &b) > 100);
-        assert_int_equal(mcs_optim_step(adamw, mcs_ctx_pool(c), 1e-3, &e), MCS_OK);
+            assert_true(compare_gradients(&b) > 100);
+        update(&b, 1e-3);
     }
-    mcs_optim_free(adamw);
-    mcs_ctx_free(b.data);
-    mcs_ctx_free(c);
-    mcs_sam_free(m);
+    end(&b);
 }
 
 /* ---- Frozen encoder ---- */
@@ -178,7 +184,6 @@ static void decoder_alone_learns(void **state)
     (void)state;
     mcs_error e = { 0 };
     mcs_sam *m = load("sam_tiny");
-    mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
     assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_DECODER, &e), MCS_OK);
@@ -187,28 +192,23 @@ static void decoder_alone_learns(void **state)
         mcs_param_entry w = mcs_params_at(mcs_sam_params(m), i);
         assert_int_equal(w.tensor->node != NULL, strncmp(w.name, "mask_decoder.", 13) == 0);
     }
-    mcs_optim *adamw =
-        mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
     uint64_t encoder = hash_of(m, "image_encoder."), prompt = hash_of(m, "prompt_encoder.");
     uint64_t decoder = hash_of(m, "mask_decoder.");
-    mcs_sam_result first = step(c, m, &b, &o), last = first;
+    mcs_sam_result first = step(&b, &o), last = first;
     assert_true(fabs(first.loss - golden(&b, "losses", 0)) < 1e-5);
-    assert_true(compare_gradients(c, m, &b) > 60);
+    assert_true(compare_gradients(&b) > 60);
     b.embedded = true; /* the same from embeddings */
-    assert_true(step(c, m, &b, &o).loss == first.loss);
+    assert_true(step(&b, &o).loss == first.loss);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(mcs_optim_step(adamw, mcs_ctx_pool(c), 5e-3, &e), MCS_OK);
-        last = step(c, m, &b, &o);
+        update(&b, 5e-3);
+        last = step(&b, &o);
     }
     assert_true(hash_of(m, "image_encoder.") == encoder);
     assert_true(hash_of(m, "prompt_encoder.") == prompt);
     assert_true(hash_of(m, "mask_decoder.") != decoder);
     if (!(last.loss < first.loss / 2))
         fail_msg("loss %g -> %g", first.loss, last.loss);
-    mcs_optim_free(adamw);
-    mcs_ctx_free(b.data);
-    mcs_ctx_free(c);
-    mcs_sam_free(m);
+    end(&b);
 }
 
 /* A new model of the same sizes learns its two pictures by heart. */
@@ -217,25 +217,19 @@ static void learns_from_nothing(void **state)
     (void)state;
     mcs_error e = { 0 };
     mcs_sam *old = load("sam_tiny"), *m = mcs_sam_new(mcs_sam_get_config(old), &e);
-    mcs_ctx *c = check_ctx();
     bench b = begin(m);
     mcs_sam_loss o = all_terms();
     mcs_params_reinit(mcs_sam_params(m), "", MCS_INIT_KAIMING, MCS_INIT_XAVIER);
     assert_int_equal(mcs_params_init(mcs_sam_params(m), 1), MCS_OK);
     assert_int_equal(mcs_sam_train_only(m, MCS_SAM_TRAIN_ALL, &e), MCS_OK);
-    mcs_optim *adamw =
-        mcs_adamw_new(mcs_sam_params(m), &(mcs_adamw_opts){ 0.9f, 0.999f, 1e-8f, 0.01f });
-    mcs_sam_result first = step(c, m, &b, &o), last = first;
+    mcs_sam_result first = step(&b, &o), last = first;
     for (int i = 0; i < 150; i++) {
-        assert_int_equal(mcs_optim_step(adamw, mcs_ctx_pool(c), 5e-3, &e), MCS_OK);
-        last = step(c, m, &b, &o);
+        update(&b, 5e-3);
+        last = step(&b, &o);
     }
     if (!(last.iou > 0.9 && last.iou > first.iou))
         fail_msg("IoU %g -> %g, loss %g -> %g", first.iou, last.iou, first.loss, last.loss);
-    mcs_optim_free(adamw);
-    mcs_ctx_free(b.data);
-    mcs_ctx_free(c);
-    mcs_sam_free(m);
+    end(&b);
     mcs_sam_free(old);
 }
 
@@ -259,8 +253,8 @@ static void refusals(void **state)
 {
     (void)state;
     mcs_sam *m = load("sam_tiny");
-    mcs_ctx *c = check_ctx();
     bench b = begin(m);
+    mcs_ctx *c = b.c;
     mcs_sam_loss o = mcs_sam_loss_defaults(), zero = { .smooth = 1 };
     mcs_sam_result r;
     mcs_sam_batch batch = batch_of(&b);
@@ -291,9 +285,7 @@ static void refusals(void **state)
     const mcs_tensor *t = mcs_zeros(c, 4, MCS_SHAPE(2, 1, 3, 4));
     check_fails(c, mcs_sam_train_loss(c, y, t, &o), MCS_ESHAPE, "target is (2, 1, 3, 4)");
     assert_null(mcs_sam_train_loss(c, (mcs_sam_masks){ NULL, NULL }, NULL, &o));
-    mcs_ctx_free(b.data);
-    mcs_ctx_free(c);
-    mcs_sam_free(m);
+    end(&b);
 }
 
 /* Under any limit of memory a step ends with MCS_ENOMEM or with the same loss. */
@@ -319,8 +311,7 @@ static void memory_limits(void **state)
     assert_int_equal(s, MCS_OK);
     assert_true(failed > 10);
     assert_true(fabs(r.loss - golden(&b, "losses", 0)) < 1e-5 * r.loss);
-    mcs_ctx_free(b.data);
-    mcs_sam_free(m);
+    end(&b);
 }
 
 int main(void)
