@@ -1,5 +1,4 @@
 /* The writer: what comes back, what it refuses, and that a failed write leaves the old file. */
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include "tests/weights_files.h"
@@ -129,19 +128,15 @@ static void test_fetch(void **state)
     assert_int_equal(mcs_safetensors_write_from(b, ENTRIES, entries, NULL, fetch_raw, k, &e),
                      MCS_OK);
     mcs_checkpoint_close(k);
-    bytes x = slurp(a), y = slurp(b);
-    assert_int_equal(x.n, y.n);
-    assert_memory_equal(x.at, y.at, x.n);
+    bytes whole = slurp(a);
+    holds(b, &whole);
     assert_int_equal(mcs_safetensors_write_from(b, ENTRIES, entries, NULL, fetch_nothing, NULL, &e),
                      MCS_EINVAL);
     e = (mcs_error){ 0 };
     assert_int_equal(mcs_safetensors_write_from(b, ENTRIES, entries, NULL, fetch_nothing, k, &e),
                      MCS_ENUMERIC);
-    bytes z = slurp(b); /* the old file stands */
-    assert_memory_equal(z.at, y.at, y.n);
-    drop(&x);
-    drop(&y);
-    drop(&z);
+    holds(b, &whole); /* the old file stands */
+    drop(&whole);
 }
 
 static void refuse(mcs_save_entry t, const char *part)
@@ -182,17 +177,6 @@ static void test_refused(void **state)
                      MCS_EINVAL);
 }
 
-static int files_in_folder(void)
-{
-    int n = 0;
-    DIR *d = opendir(temporary(""));
-    assert_non_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 /* A disk that fills up (here: a limit on file size) at any point: the old file stands, nothing is
  * left beside it, the message names the file. */
 static void test_full_disk(void **state)
@@ -218,10 +202,7 @@ static void test_full_disk(void **state)
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
         assert_int_equal(s, MCS_EIO);
         assert_non_null(strstr(e.message, "a.safetensors: cannot write: File too large"));
-        bytes after = slurp(path);
-        assert_int_equal(after.n, before.n);
-        assert_memory_equal(after.at, before.at, before.n);
-        drop(&after);
+        holds(path, &before);
         assert_int_equal(files_in_folder(), files);
         int fd = dup(0); /* no descriptor is left open */
         close(fd);

@@ -4,7 +4,6 @@
  *
  * The calls are replaced in this program; what is not ours to break goes to the kernel. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <sys/syscall.h>
 #include "tests/weights_files.h"
@@ -90,17 +89,6 @@ static mcs_status load(const char *file, mcs_error *e)
     return s;
 }
 
-static int files_in_folder(void)
-{
-    int n = 0;
-    DIR *d = opendir(temporary(""));
-    assert_non_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void arm(long at, int err)
 {
     calls = 0;
@@ -136,10 +124,7 @@ static void test_failing_writes(void **state)
         assert_non_null(strstr(e.message, n % 2 ? "Input/output error" : "No space left"));
         if (n % 2 == 0 && strstr(e.message, "cannot write"))
             assert_non_null(strstr(e.message, " bytes needed, "));
-        bytes now = slurp(path);
-        assert_int_equal(now.n, old.n);
-        assert_memory_equal(now.at, old.at, old.n);
-        drop(&now);
+        holds(path, &old);
         assert_int_equal(files_in_folder(), files);
     }
     assert_true(n >= 5); /* header, two tensors, fsync, rename */
@@ -186,11 +171,8 @@ static void test_pieces(void **state)
     armed = partial = false;
     assert_int_equal(s, MCS_OK);
     assert_int_equal(r, MCS_OK);
-    bytes again = slurp(path);
-    assert_int_equal(again.n, whole.n);
-    assert_memory_equal(again.at, whole.at, whole.n);
+    holds(path, &whole);
     drop(&whole);
-    drop(&again);
 }
 
 static int set_up(void **state)

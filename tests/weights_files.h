@@ -2,6 +2,7 @@
  * "this file is refused with that message". */
 #ifndef MCS_TEST_WEIGHTS_FILES_H
 #define MCS_TEST_WEIGHTS_FILES_H
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,6 +80,27 @@ static inline const char *temporary(const char *name)
     turn = !turn;
     snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
     return path[turn];
+}
+
+/* Entries of the folder, "." and ".." too. */
+static inline int files_in_folder(void)
+{
+    int n = 0;
+    DIR *d = opendir(temporary(""));
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* The file is these bytes. */
+static inline void holds(const char *path, const bytes *expected)
+{
+    bytes now = slurp(path);
+    assert_int_equal(now.n, expected->n);
+    assert_memory_equal(now.at, expected->at, expected->n);
+    drop(&now);
 }
 
 /* Group teardown: removes the folder, in which nothing may be left but known names. */
