@@ -1,34 +1,22 @@
 /* fuzz_png.c - libFuzzer entry of the PNG reader.  The mutator repairs what a random change
  * breaks at once (CRCs), and now and then makes a fresh file of random kind and size, so that
  * runs reach the filters, interlacing, palettes and conversions behind the checks. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <zlib.h>
-#include "image/image.h"
-#include "image/preprocess.h"
+#include "tests/fuzz_image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
 
+static mcs_status convert(const mcs_image *im, float *out, mcs_error *e)
+{
+    return mcs_preprocess_clip(im, FUZZ_SIDE, MCS_FIT_CROP, mcs_clip_mean, mcs_clip_std, out, NULL,
+                               e);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    mcs_error e = { MCS_OK, "" };
-    mcs_image *im = mcs_image_read_memory(data, size, "fuzz", &e);
-    if (!im) {
-        if (e.status == MCS_OK || !e.message[0])
-            abort();
-        return 0;
-    }
-    if ((int64_t)im->width * im->height < 1 << 16) {
-        float square[3 * 8 * 8];
-        mcs_image_free(mcs_image_to_grey(im, NULL));
-        if (mcs_preprocess_clip(im, 8, MCS_FIT_CROP, mcs_clip_mean, mcs_clip_std, square, NULL, &e))
-            abort();
-    }
-    mcs_image_free(im);
-    return 0;
+    return fuzz_image(data, size, convert);
 }
 
 static void put32(uint8_t *p, uint32_t v)
