@@ -199,17 +199,23 @@ static void test_table_gradient_of_many(void **state)
     mcs_ctx_free(c);
 }
 
+/* Inputs of rel_wide. */
+static void wide_inputs(mcs_ctx *c, mcs_tensor *in[7])
+{
+    for (uint64_t k = 0; k < 3; k++)
+        in[k] = random_of(c, k + 1, 3, 690, 8);
+    in[3] = random_of(c, 4, 1, 690, 690);
+    in[4] = NULL;
+    in[5] = random_of(c, 5, 59, 8, 0);
+    in[6] = random_of(c, 6, 45, 8, 0);
+}
+
 static void test_threads(void **state)
 {
     (void)state;
     mcs_ctx *c = check_ctx();
-    mcs_tensor *grid[] = { random_of(c, 1, 3, 690, 8),
-                           random_of(c, 2, 3, 690, 8),
-                           random_of(c, 3, 3, 690, 8),
-                           random_of(c, 4, 1, 690, 690),
-                           NULL,
-                           random_of(c, 5, 59, 8, 0),
-                           random_of(c, 6, 45, 8, 0) };
+    mcs_tensor *grid[7];
+    wide_inputs(c, grid);
     check_threads(rel_wide, 7, grid);
     grid[3] = NULL; /* tasks are then images and heads, not heads */
     check_threads(rel_wide, 7, grid);
@@ -244,13 +250,8 @@ static void test_memory_limits(void **state)
 {
     (void)state;
     mcs_ctx *c = check_ctx();
-    mcs_tensor *in[] = { random_of(c, 1, 3, 690, 8),
-                         random_of(c, 2, 3, 690, 8),
-                         random_of(c, 3, 3, 690, 8),
-                         random_of(c, 4, 1, 690, 690),
-                         NULL,
-                         random_of(c, 5, 59, 8, 0),
-                         random_of(c, 6, 45, 8, 0) };
+    mcs_tensor *in[7];
+    wide_inputs(c, in);
     check_limits(rel_wide, 7, in);
     mcs_ctx_free(c);
 }
