@@ -197,6 +197,16 @@ static void test_refine(void **state)
     mcs_ctx_free(c);
 }
 
+static int64_t coarse_area(mcs_ctx *c, const mcs_image *im, const mcs_zeroshot_opts *o,
+                           const mcs_zeroshot_query *q)
+{
+    mcs_zeroshot_result *r = mcs_medclip_sam_run(c, model, im, o, 1, q);
+    check_ok(c);
+    int64_t area = r->coarse_area;
+    mcs_zeroshot_results_free(r, 1);
+    return area;
+}
+
 static void test_background_points_and_holes(void **state)
 {
     (void)state;
@@ -216,23 +226,13 @@ static void test_background_points_and_holes(void **state)
         assert_int_equal(p->label, k < 10);
         assert_int_equal(r->coarse[(int)p->y * 45 + (int)p->x], k < 10);
     }
-    int64_t area = r->coarse_area;
     mcs_zeroshot_results_free(r, 1);
     o.overlay_saliency = true; /* grey noise: a mask with holes */
-    r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
-    check_ok(c);
-    area = r->coarse_area;
-    mcs_zeroshot_results_free(r, 1);
+    int64_t area = coarse_area(c, im, &o, &q);
     o.fill_holes = 2;
-    r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
-    check_ok(c);
-    int64_t some = r->coarse_area;
-    mcs_zeroshot_results_free(r, 1);
+    int64_t some = coarse_area(c, im, &o, &q);
     o.fill_holes = 1000000;
-    r = mcs_medclip_sam_run(c, model, im, &o, 1, &q);
-    check_ok(c);
-    assert_true(some > area && r->coarse_area >= some);
-    mcs_zeroshot_results_free(r, 1);
+    assert_true(some > area && coarse_area(c, im, &o, &q) >= some);
     mcs_image_free(im);
     mcs_ctx_free(c);
 }
