@@ -190,6 +190,20 @@ typedef struct {
 /* Reads those that are there; gives their number.  *wrong: a key whose value is none. */
 size_t cli_run_sizes(const json_t *root, const cli_run_size *sizes, size_t n, const char **wrong);
 
+/* ---- Pictures in batches (cli_run_order.c) ---- */
+
+/* An epoch takes `count` pictures in batches of one size, in an order of its own that seed and
+ * epoch decide; what does not fill a batch is left to another epoch. */
+typedef struct {
+    int64_t count, batch; /* pictures in all; in a step */
+    int64_t *at; /* the pictures of `epoch`, step by step */
+    int64_t epoch; /* -1: none */
+} cli_run_order;
+/* Batches of at most `batch`; said if there are fewer pictures.  free() o->at. */
+int cli_run_order_make(cli *t, int64_t count, int64_t batch, cli_run_order *o);
+int cli_run_order_draw(cli *t, cli_run_order *o, int64_t epoch);
+int64_t cli_run_order_steps(const cli_run_order *o); /* of an epoch */
+
 /* ---- The loop over steps and epochs (cli_run_loop.c) ---- */
 
 typedef struct {

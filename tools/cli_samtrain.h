@@ -81,8 +81,7 @@ typedef struct {
     cli_run run; /* with the weights of model and their optimiser */
     mcs_sam_loss loss;
     mcs_sam_jitter jitter;
-    int64_t batch, order_epoch; /* pictures of a step; epoch of `order`, -1: none */
-    int64_t *order;
+    cli_run_order order; /* of train.pictures */
     st_cache embeddings, targets; /* of training; by picture, by sample */
     st_cache val_embeddings;
 } st_run;

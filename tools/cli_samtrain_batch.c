@@ -119,7 +119,7 @@ static mcs_status supply(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
 {
     batch *b = arg;
     st_run *r = b->r;
-    int64_t picture = r->order[b->index * r->batch + i], side = 4 * mcs_sam_grid(r->model);
+    int64_t picture = r->order.at[b->index * r->order.batch + i], side = 4 * mcs_sam_grid(r->model);
     const st_picture *p = &r->train.pictures[picture];
     int count = prompts_of(r, p);
     mcs_tensor *target = mcs_new(c, 4, MCS_SHAPE(count, 1, side, side));
@@ -151,8 +151,8 @@ static mcs_status supply(mcs_ctx *c, void *arg, int64_t i, mcs_sam_example *out)
 mcs_status st_step(st_run *r, int64_t epoch, int64_t index, mcs_sam_result *result)
 {
     batch b = { .r = r, .epoch = epoch, .index = index };
-    mcs_sam_batch in = { .size = r->batch, .supply = supply, .arg = &b };
-    for (int64_t i = 0; i < r->batch; i++)
-        in.prompts += prompts_of(r, &r->train.pictures[r->order[index * r->batch + i]]);
+    mcs_sam_batch in = { .size = r->order.batch, .supply = supply, .arg = &b };
+    for (int64_t i = 0; i < r->order.batch; i++)
+        in.prompts += prompts_of(r, &r->train.pictures[r->order.at[index * r->order.batch + i]]);
     return mcs_sam_step(r->ctx, r->model, &in, &r->loss, result);
 }

@@ -1,25 +1,11 @@
 /* cli_samtrain_run.c - the loop of finetune_sam over steps and epochs. */
-#include <stdlib.h>
 #include "tools/cli_samtrain.h"
 
 /* ---- One step ---- */
 
 static int64_t epoch_steps(const st_run *r)
 {
-    return r->train.count / r->batch;
-}
-
-static int order_epoch(st_run *r, int64_t epoch)
-{
-    mcs_error e = { 0 };
-    const mcs_sampler s = { .count = r->train.count,
-                            .batch = r->batch,
-                            .seed = (uint64_t)r->t->seed };
-    if (r->order_epoch == epoch)
-        return CLI_CONTINUE;
-    r->order_epoch = epoch;
-    return mcs_sampler_epoch(&s, epoch, r->order, &e) == MCS_OK ? CLI_CONTINUE
-                                                                : cli_die(r->t, &e, false);
+    return cli_run_order_steps(&r->order);
 }
 
 static double rate(const void *arg, int64_t epoch)
@@ -42,7 +28,7 @@ static int one_step(void *arg, int64_t epoch, double lr, cli_run_step *out)
 {
     st_run *r = arg;
     mcs_sam_result result;
-    int code = order_epoch(r, epoch);
+    int code = cli_run_order_draw(r->t, &r->order, epoch);
     if (code != CLI_CONTINUE)
         return code;
     mcs_params_zero_grad(r->run.params);
@@ -86,12 +72,9 @@ static int read_data(st_run *r)
         code = st_data_read(r->t, o, &o->val_images, &o->val_masks, &r->val);
     if (code != CLI_CONTINUE)
         return code;
-    r->batch = (int64_t)o->batch * o->accum;
-    if (r->batch > r->train.count) {
-        cli_warn(r->t, "there are only %lld pictures: batches of %lld instead of %lld",
-                 (long long)r->train.count, (long long)r->train.count, (long long)r->batch);
-        r->batch = r->train.count;
-    }
+    code = cli_run_order_make(r->t, r->train.count, (int64_t)o->batch * o->accum, &r->order);
+    if (code != CLI_CONTINUE)
+        return code;
     cli_info(r->t, "%lld pictures with %lld masks for training, %lld with %lld for validation",
              (long long)r->train.count, (long long)r->train.sample_count, (long long)r->val.count,
              (long long)r->val.sample_count);
@@ -127,8 +110,7 @@ static int open_folder(st_run *r)
 static int make_caches(st_run *r)
 {
     uint64_t all = r->o->cache;
-    r->order = malloc((size_t)r->train.count * sizeof *r->order);
-    if (!r->order || !st_cache_begin(&r->embeddings, r->train.count, all / 2) ||
+    if (!st_cache_begin(&r->embeddings, r->train.count, all / 2) ||
         !st_cache_begin(&r->targets, r->train.sample_count, all / 4) ||
         !st_cache_begin(&r->val_embeddings, r->val.count, all / 4))
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");

@@ -117,8 +117,8 @@ typedef struct {
     cli_run run;
     mcs_unet_loss loss;
     mcs_augment change;
-    int64_t batch, micro; /* pictures of a step; of a part of it */
-    int64_t *order, order_epoch;
+    cli_run_order order; /* of train.items */
+    int64_t micro; /* pictures of a part of a step */
     uint64_t cached; /* bytes of pictures kept */
 } un_run;
 

@@ -213,8 +213,8 @@ static mcs_status run_batch(un_run *r, batch *b, int64_t size, double *loss)
 
 mcs_status un_step(un_run *r, int64_t epoch, int64_t index, double *loss)
 {
-    batch b = { .d = &r->train, .order = r->order + index * r->batch, .epoch = epoch };
-    return run_batch(r, &b, r->batch, loss);
+    batch b = { .d = &r->train, .order = r->order.at + index * r->order.batch, .epoch = epoch };
+    return run_batch(r, &b, r->order.batch, loss);
 }
 
 mcs_status un_measure(un_run *r, double *loss)

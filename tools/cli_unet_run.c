@@ -5,7 +5,7 @@
 
 static int64_t epoch_steps(const un_run *r)
 {
-    return r->train.count / r->batch;
+    return cli_run_order_steps(&r->order);
 }
 
 /* ---- Cycles: epochs first .. last-1 (from 0) of the cycle an epoch lies in ---- */
@@ -49,23 +49,10 @@ static bool milestone(const void *opts, int64_t epoch)
 
 /* ---- Steps ---- */
 
-static int order_epoch(un_run *r, int64_t epoch)
-{
-    mcs_error e = { 0 };
-    const mcs_sampler s = { .count = r->train.count,
-                            .batch = r->batch,
-                            .seed = (uint64_t)r->t->seed };
-    if (r->order_epoch == epoch)
-        return CLI_CONTINUE;
-    r->order_epoch = epoch;
-    return mcs_sampler_epoch(&s, epoch, r->order, &e) == MCS_OK ? CLI_CONTINUE
-                                                                : cli_die(r->t, &e, false);
-}
-
 static int one_step(void *arg, int64_t epoch, double lr, cli_run_step *out)
 {
     un_run *r = arg;
-    int code = order_epoch(r, epoch);
+    int code = cli_run_order_draw(r->t, &r->order, epoch);
     if (code != CLI_CONTINUE)
         return code;
     mcs_params_zero_grad(r->run.params);
@@ -114,13 +101,10 @@ static int read_data(un_run *r)
     r->notes = r->train.kind;
     r->notes.side = o->side;
     r->notes.input = o->sampling ? MCS_UNET_SLIDING : MCS_UNET_RESIZE;
-    r->batch = (int64_t)o->batch * o->accum;
     r->micro = o->batch;
-    if (r->batch > r->train.count) {
-        cli_warn(r->t, "there are only %lld pictures: batches of %lld instead of %lld",
-                 (long long)r->train.count, (long long)r->train.count, (long long)r->batch);
-        r->batch = r->train.count;
-    }
+    code = cli_run_order_make(r->t, r->train.count, (int64_t)o->batch * o->accum, &r->order);
+    if (code != CLI_CONTINUE)
+        return code;
     cli_info(r->t, "%lld pictures for training, %lld for validation", (long long)r->train.count,
              (long long)r->val.count);
     return CLI_CONTINUE;
@@ -189,9 +173,6 @@ static int prepare(un_run *r, const cli_run_work *work)
     if (!r->ctx)
         return code;
     mcs_set_training(r->ctx, true);
-    r->order = malloc((size_t)r->train.count * sizeof *r->order);
-    if (!r->order)
-        return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
     code = un_model_make(r);
     if (code == CLI_CONTINUE)
         code = cli_run_check_place(&r->run, work);

@@ -145,14 +145,13 @@ static void clean_up(st_run *r)
     st_cache_free(&r->val_embeddings);
     st_data_free(&r->train);
     st_data_free(&r->val);
-    free(r->order);
+    free(r->order.at);
 }
 
 static int work(cli *t, const st_opts *o)
 {
     st_run r = { .t = t,
                  .o = o,
-                 .order_epoch = -1,
                  .loss = { o->dice, o->bce, o->focal, o->iou, o->squared, o->smooth },
                  .run = CLI_RUN_CLOSED };
     int code = check_options(t, o, &r);

@@ -155,14 +155,13 @@ static void clean_up(un_run *r)
     mcs_ctx_free(r->ctx);
     un_data_free(&r->train);
     un_data_free(&r->val);
-    free(r->order);
+    free(r->order.at);
 }
 
 static int work(cli *t, const un_opts *o)
 {
     un_run r = { .t = t,
                  .o = o,
-                 .order_epoch = -1,
                  .loss = { .smooth = o->smooth },
                  .change = o->aug ? (mcs_augment){ 0 } : o->change,
                  .run = CLI_RUN_CLOSED };
