@@ -177,6 +177,9 @@ int cli_run_log_epoch(cli_run *r); /* metrics.csv, curves.svg, errors.jsonl */
 int cli_run_freeze(const cli_run *r);
 /* An AdamW of the options, as r->optim. */
 int cli_run_adamw(cli_run *r);
+/* With the weights loaded or made, and frozen as the tool wants: --freeze, AdamW, and from the
+ * checkpoint `resume` where training stood; "": it begins. */
+int cli_run_ready(cli_run *r, const char *resume);
 /* One update from the gradients in the weights, clipped; *norm: theirs before. */
 int cli_run_update(cli_run *r, mcs_pool *pool, double lr, double *norm);
 /* What a step's failure (in c) means to the run. */

@@ -27,6 +27,14 @@ int cli_run_adamw(cli_run *r)
                     : cli_error(r->t, CLI_NO_MEMORY, "out of memory for the optimiser");
 }
 
+int cli_run_ready(cli_run *r, const char *resume)
+{
+    int code = cli_run_freeze(r);
+    if (code == CLI_CONTINUE)
+        code = cli_run_adamw(r);
+    return code == CLI_CONTINUE && *resume ? cli_run_load(r, resume) : code;
+}
+
 int cli_run_update(cli_run *r, mcs_pool *pool, double lr, double *norm)
 {
     mcs_error e = { 0 };

@@ -92,15 +92,7 @@ static int build(st_run *r)
                : cli_die(r->t, mcs_params_error(p), false);
 }
 
-/* ---- Freezing, optimiser ---- */
-
-static int freeze(st_run *r)
-{
-    mcs_error e = { 0 };
-    if (mcs_sam_train_only(r->model, (mcs_sam_part)r->o->part, &e) != MCS_OK)
-        return cli_die(r->t, &e, false);
-    return cli_run_freeze(&r->run);
-}
+/* ---- What is trained ---- */
 
 int st_model_make(st_run *r)
 {
@@ -122,10 +114,7 @@ int st_model_make(st_run *r)
         return cli_die(r->t, &e, true);
     r->run.model = r->model;
     r->run.params = mcs_sam_params(r->model);
-    code = freeze(r);
-    if (code == CLI_CONTINUE)
-        code = cli_run_adamw(&r->run);
-    if (code != CLI_CONTINUE)
-        return code;
-    return *resume ? cli_run_load(&r->run, resume) : CLI_CONTINUE;
+    if (mcs_sam_train_only(r->model, (mcs_sam_part)o->part, &e) != MCS_OK)
+        return cli_die(r->t, &e, false);
+    return cli_run_ready(&r->run, resume);
 }

@@ -135,21 +135,20 @@ static int resize(tr_run *r)
     return e.status ? cli_die(r->t, &e, true) : cli_error(r->t, CLI_NO_MEMORY, "out of memory");
 }
 
-/* ---- Freezing, optimiser ---- */
+/* ---- What is trained ---- */
 
-static int freeze(tr_run *r)
+static int lock(tr_run *r)
 {
     mcs_error e = { 0 };
     const tr_opts *o = r->o;
-    const mcs_clip_lock lock = { .image = o->lock_image,
-                                 .image_groups = o->image_groups,
-                                 .text = o->lock_text,
-                                 .text_layers = o->text_layers,
-                                 .text_norms = o->lock_norms,
-                                 .scale = !o->learn_temperature };
-    if (mcs_clip_train_lock(r->model, &lock, &e) != MCS_OK)
-        return cli_die(r->t, &e, false);
-    return cli_run_freeze(&r->run);
+    const mcs_clip_lock parts = { .image = o->lock_image,
+                                  .image_groups = o->image_groups,
+                                  .text = o->lock_text,
+                                  .text_layers = o->text_layers,
+                                  .text_norms = o->lock_norms,
+                                  .scale = !o->learn_temperature };
+    return mcs_clip_train_lock(r->model, &parts, &e) == MCS_OK ? CLI_CONTINUE
+                                                               : cli_die(r->t, &e, false);
 }
 
 int tr_model_make(tr_run *r)
@@ -180,10 +179,6 @@ int tr_model_make(tr_run *r)
     r->run.model = r->model;
     r->run.params = mcs_biomedclip_params(r->model);
     if (code == CLI_CONTINUE)
-        code = freeze(r);
-    if (code == CLI_CONTINUE)
-        code = cli_run_adamw(&r->run);
-    if (code != CLI_CONTINUE)
-        return code;
-    return *resume ? cli_run_load(&r->run, resume) : CLI_CONTINUE;
+        code = lock(r);
+    return code == CLI_CONTINUE ? cli_run_ready(&r->run, resume) : code;
 }
