@@ -18,6 +18,10 @@ typedef struct {
     int save_frequency, save_steps, keep, save_best, val_frequency, log_every, patience;
     bool save_recent;
 } cli_run_opts;
+/* What they are in all trainers, unless said. */
+#define CLI_RUN_DEFAULTS                                                                           \
+    .logs = "logs", .name = "run", .save_frequency = 1, .keep = 3, .val_frequency = 1,             \
+    .log_every = 10
 
 /* Rows of a table for the member `run` of the type T of its options. */
 #define CLI_RUN_FREEZE(T, help)                                                                    \

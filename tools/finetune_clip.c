@@ -191,20 +191,8 @@ int main(int argc, char **argv)
                   .temperature = 0.6f,
                   .hardness1 = 0.15f,
                   .hardness2 = 0.15f,
-                  .run = { .logs = "logs",
-                           .name = "run",
-                           .epochs = 10,
-                           .lr = 1e-6f,
-                           .gamma = 0.5f,
-                           .wd = 0.1f,
-                           .beta1 = 0.9f,
-                           .beta2 = 0.98f,
-                           .eps = 1e-6f,
-                           .clip_norm = 1,
-                           .save_frequency = 1,
-                           .keep = 3,
-                           .val_frequency = 1,
-                           .log_every = 10 }
+                  .run = { CLI_RUN_DEFAULTS, .epochs = 10, .lr = 1e-6f, .gamma = 0.5f, .wd = 0.1f,
+                           .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f, .clip_norm = 1 }
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE) {

@@ -183,19 +183,8 @@ int main(int argc, char **argv)
                   .batch = 2,
                   .accum = 1,
                   .cache = UINT64_C(1) << 30,
-                  .run = { .logs = "logs",
-                           .name = "run",
-                           .epochs = 100,
-                           .lr = 1e-4f,
-                           .wd = 0.01f,
-                           .gamma = 0.9f,
-                           .beta1 = 0.9f,
-                           .beta2 = 0.999f,
-                           .eps = 1e-8f,
-                           .save_frequency = 1,
-                           .keep = 3,
-                           .val_frequency = 1,
-                           .log_every = 10 }
+                  .run = { CLI_RUN_DEFAULTS, .epochs = 100, .lr = 1e-4f, .wd = 0.01f, .gamma = 0.9f,
+                           .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f }
     };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE)

@@ -195,20 +195,8 @@ int main(int argc, char **argv)
                   .cycle_saves = 1,
                   .momentum = 0.99f,
                   .cache = UINT64_C(1) << 30,
-                  .run = { .logs = "logs",
-                           .name = "run",
-                           .epochs = 100,
-                           .lr = 3e-3f,
-                           .wd = 1e-5f,
-                           .gamma = 0.9f,
-                           .beta1 = 0.9f,
-                           .beta2 = 0.999f,
-                           .eps = 1e-8f,
-                           .clip_norm = 12,
-                           .save_frequency = 1,
-                           .keep = 3,
-                           .val_frequency = 1,
-                           .log_every = 10 } };
+                  .run = { CLI_RUN_DEFAULTS, .epochs = 100, .lr = 3e-3f, .wd = 1e-5f, .gamma = 0.9f,
+                           .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .clip_norm = 12 } };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE)
         code = work(&t, &o);
