@@ -56,6 +56,22 @@ typedef struct {
     int shard, shards;          /* keep those whose hash of rel is shard modulo shards; 0,0: all */
 } cli_inputs_query;
 
+/* Rows of a table for the members `input` and `recursive` of the type T of its options; and with
+ * `list`, `exclude` and `shard`. */
+#define CLI_INPUT_PATHS(T)                                                                         \
+    { CLI_LIST, "input", 'i', offsetof(T, input), "PATH", 0, 0,                                    \
+      "picture (PNG or JPEG), or a folder of them, taken by name order", NULL, 0 },                \
+    { CLI_FLAG, "recursive", 'r', offsetof(T, recursive), NULL, 0, 0,                              \
+      "folders inside folders too", NULL, 0 }
+#define CLI_INPUT_OPTIONS(T)                                                                       \
+    CLI_INPUT_PATHS(T),                                                                            \
+    { CLI_TEXT, "list", 0, offsetof(T, list), "FILE", 0, 0,                                        \
+      "file of paths, one a line or NUL-separated; - for standard input", NULL, 0 },               \
+    { CLI_LIST, "exclude", 0, offsetof(T, exclude), "PATTERN", 0, 0,                               \
+      "leave out names that match, e.g. '*_mask*'", NULL, 0 },                                     \
+    { CLI_TEXT, "shard", 0, offsetof(T, shard), "I/N", 0, 0,                                       \
+      "only the I-th of N parts (1 to N), cut by a stable hash of the names", NULL, 0 }
+
 /* Files as given, folders by name order: pictures by extension (png jpg jpeg, any case), hidden
  * files left out.  Lines of a list are taken as they are, relative ones from the current folder.
  * Two inputs with the same stem keep their extension in it; the same file twice is listed once.

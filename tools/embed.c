@@ -17,10 +17,7 @@ typedef struct {
 #define AT(field) offsetof(opts, field)
 static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Input: pictures or texts" },
-    { CLI_LIST, "input", 'i', AT(input), "PATH", 0, 0,
-      "picture (PNG or JPEG), or a folder of them, taken by name order", NULL, 0 },
-    { CLI_FLAG, "recursive", 'r', AT(recursive), NULL, 0, 0, "folders inside folders too", NULL,
-      0 },
+    CLI_INPUT_PATHS(opts),
     { CLI_TEXT, "list", 0, AT(list), "FILE", 0, 0,
       "file of picture paths, one a line; - for standard input", NULL, 0 },
     { CLI_TEXT, "text", 0, AT(text), "FILE", 0, 0,

@@ -8,16 +8,7 @@
 #define AT(field) offsetof(zs_opts, field)
 static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Input" },
-    { CLI_LIST, "input", 'i', AT(input), "PATH", 0, 0,
-      "picture (PNG or JPEG), or a folder of them, taken by name order", NULL, 0 },
-    { CLI_FLAG, "recursive", 'r', AT(recursive), NULL, 0, 0, "folders inside folders too", NULL,
-      0 },
-    { CLI_TEXT, "list", 0, AT(list), "FILE", 0, 0,
-      "file of paths, one a line or NUL-separated; - for standard input", NULL, 0 },
-    { CLI_LIST, "exclude", 0, AT(exclude), "PATTERN", 0, 0,
-      "leave out names that match, e.g. '*_mask*'", NULL, 0 },
-    { CLI_TEXT, "shard", 0, AT(shard), "I/N", 0, 0,
-      "only the I-th of N parts (1 to N), cut by a stable hash of the names", NULL, 0 },
+    CLI_INPUT_OPTIONS(zs_opts),
     { CLI_TEXT, "window", 0, AT(window), "C,W", 0, 0,
       "16-bit pictures: centre and width of the grey window", NULL, CLI_RESULT },
     { CLI_TEXT, "normalize", 0, AT(normalize), "auto|minmax|percentile:LO,HI|none", 0, 0,
