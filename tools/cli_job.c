@@ -78,7 +78,7 @@ static void remember(void *arg, json_t *line)
         json_object_set(arg, input, line); /* the last line of an input counts */
 }
 
-static int open_lists(cli_job *j)
+int cli_job_open(cli_job *j)
 {
     mcs_error e = { 0 };
     bool afresh = !j->resume || j->t->force;
@@ -116,7 +116,7 @@ int cli_job_begin(cli_job *j, json_t *weights, json_t *more)
         return cli_error(j->t, CLI_NO_MEMORY, "out of memory");
     cli_job_hash(j->run, j->settings_hash);
     int code = compare(j);
-    return code == CLI_CONTINUE ? open_lists(j) : code;
+    return code == CLI_CONTINUE ? cli_job_open(j) : code;
 }
 
 /* ---- One picture ---- */
@@ -141,11 +141,11 @@ static bool is_finished(const cli_job *j, const cli_job_item *item)
     return holds;
 }
 
-static int note_failure(cli_job *j, const cli_job_item *item, const mcs_error *why)
+int cli_job_note(cli_job *j, const cli_input *in, const mcs_error *why)
 {
     mcs_error e = { 0 };
-    json_t *line = json_pack("{s:o, s:o, s:s, s:o}", "input", cli_json_text(item->in->rel), "path",
-                             cli_json_text(item->in->path), "status", mcs_status_name(why->status),
+    json_t *line = json_pack("{s:o, s:o, s:s, s:o}", "input", cli_json_text(in->rel), "path",
+                             cli_json_text(in->path), "status", mcs_status_name(why->status),
                              "message", cli_json_text(why->message));
     if (j->errors_fd < 0)
         j->errors_fd = cli_jsonl_open(j->errors_path, &e);
@@ -196,7 +196,7 @@ static int next_picture(cli_job *j, const cli_input *in, cli_progress *bar)
         bar->failed++;
         j->last_failure = s;
         cli_warn(j->t, "%s", e.message);
-        code = note_failure(j, &item, &e);
+        code = cli_job_note(j, in, &e);
         if (code == CLI_CONTINUE && j->stop_on_error)
             code = bar->done > bar->failed ? CLI_SOME_FAILED : cli_code(s, false);
     } else if (!skipped) {
@@ -209,7 +209,7 @@ static int next_picture(cli_job *j, const cli_input *in, cli_progress *bar)
 
 /* ---- All of them ---- */
 
-static mcs_status finish(cli_job *j, const cli_progress *bar, mcs_error *e)
+mcs_status cli_job_finish(cli_job *j, const cli_progress *bar, mcs_error *e)
 {
     json_object_set_new(j->run, "finished", cli_job_now());
     json_object_set_new(j->run, "seconds", json_real(cli_clock() - bar->start));
@@ -238,6 +238,19 @@ static int end_code(const cli_job *j, const cli_progress *bar)
     return telling ? cli_code(j->last_failure, false) : CLI_NOTHING;
 }
 
+int cli_job_end(const cli_job *j, const cli_progress *bar, int code)
+{
+    if (code >= CLI_SIGNALLED)
+        cli_info(j->t, "stopped; the same command goes on from here");
+    if (bar->failed)
+        cli_info(j->t, "%lld of %lld pictures failed: %s", (long long)bar->failed,
+                 (long long)j->inputs.count, j->errors_path);
+    if (!j->t->quiet)
+        printf("done %lld, skipped %lld, failed %lld: %s\n", (long long)(bar->done - bar->failed),
+               (long long)bar->skipped, (long long)bar->failed, j->out);
+    return code == CLI_CONTINUE ? end_code(j, bar) : code;
+}
+
 int cli_job_run(cli_job *j)
 {
     mcs_error e = { 0 };
@@ -249,17 +262,9 @@ int cli_job_run(cli_job *j)
         code = stop ? CLI_SIGNALLED + stop : next_picture(j, &j->inputs.items[i], &bar);
     }
     cli_progress_end(&bar);
-    if (finish(j, &bar, &e) != MCS_OK)
+    if (cli_job_finish(j, &bar, &e) != MCS_OK)
         return cli_die(j->t, &e, false);
-    if (code >= CLI_SIGNALLED)
-        cli_info(j->t, "stopped; the same command goes on from here");
-    if (bar.failed)
-        cli_info(j->t, "%lld of %lld pictures failed: %s", (long long)bar.failed,
-                 (long long)j->inputs.count, j->errors_path);
-    if (!j->t->quiet)
-        printf("done %lld, skipped %lld, failed %lld: %s\n", (long long)(bar.done - bar.failed),
-               (long long)bar.skipped, (long long)bar.failed, j->out);
-    return code == CLI_CONTINUE ? end_code(j, &bar) : code;
+    return cli_job_end(j, &bar, code);
 }
 
 void cli_job_close(cli_job *j)

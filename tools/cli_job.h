@@ -52,6 +52,16 @@ int cli_job_begin(cli_job *j, json_t *weights, json_t *more);
 int cli_job_run(cli_job *j);
 void cli_job_close(cli_job *j);
 
+/* Parts of cli_job_begin() and cli_job_run(), for a tool with a loop of its own. */
+/* Opens the lists (their paths are set) afresh or with j->finished, and writes j->run. */
+int cli_job_open(cli_job *j);
+/* A line for errors.jsonl. */
+int cli_job_note(cli_job *j, const cli_input *in, const mcs_error *why);
+/* Completes run.json and reports. */
+mcs_status cli_job_finish(cli_job *j, const cli_progress *bar, mcs_error *e) MCS_MUST_CHECK;
+/* Says what was done; the exit code, if `code` is CLI_CONTINUE. */
+int cli_job_end(const cli_job *j, const cli_progress *bar, int code);
+
 /* {"path", "sha256"} of a file; NULL: see e. */
 json_t *cli_job_file(const char *path, mcs_error *e);
 /* "kind/NAME.ext" in the output folder, its folder made; the relative path goes to the line as

@@ -2,7 +2,7 @@
 #ifndef MCS_CLI_ZEROSHOT_H
 #define MCS_CLI_ZEROSHOT_H
 #include "models/medclip_sam.h"
-#include "tools/cli_files.h"
+#include "tools/cli_job.h"
 
 enum {                          /* --save, as bits */
     ZS_SAVE_MASK = 1, ZS_SAVE_OVERLAY = 2, ZS_SAVE_SALIENCY = 4, ZS_SAVE_COARSE = 8,
@@ -72,19 +72,13 @@ typedef struct {
     const zs_opts *o;
     const cli_program *program;
     zs_task task;
-    cli_inputs inputs;
+    cli_job job;                /* inputs, output folder, run.json; not its loop */
     mcs_medclip_sam *model;
     mcs_ctx *ctx;
     unsigned save;
     int range;                  /* ZS_RANGE_*, and its numbers */
     double range_low, range_high;
     bool has_window;
-    char settings_hash[65];
-    json_t *run;                /* run.json */
-    json_t *finished;           /* resume: input -> line of results.jsonl */
-    int results_fd, errors_fd;
-    char *results_path, *errors_path;
-    mcs_status last_failure;
     bool truth_failed;          /* a mask of --gt could not be compared */
 } zs_run;
 
@@ -102,9 +96,6 @@ typedef struct {
 } zs_picture;
 /* Skips or segments p->in, writes its files and its line. */
 mcs_status zs_work_on(zs_run *r, zs_picture *p, mcs_error *e) MCS_MUST_CHECK;
-/* A line for errors.jsonl. */
-mcs_status zs_note_failure(zs_run *r, const cli_input *in, const mcs_error *why, mcs_error *e)
-    MCS_MUST_CHECK;
 
 /* ---- Outputs of one picture (cli_zeroshot_save.c) ---- */
 
@@ -130,10 +121,10 @@ mcs_status zs_truth_report(const zs_run *r, const json_t *lines, mcs_error *e) M
 
 /* ---- Reports (cli_zeroshot_report.c) ---- */
 
-/* run.json begins: settings, weights and their hashes, machine. */
-mcs_status zs_report_begin(zs_run *r, mcs_error *e) MCS_MUST_CHECK;
-mcs_status zs_report_end(zs_run *r, const cli_progress *p, mcs_error *e) MCS_MUST_CHECK;
-/* Compares with run.json of an earlier run in the same folder; CLI_CONTINUE or an exit code. */
-int zs_report_compare(zs_run *r);
+/* run.json begins: settings, weights and their hashes, machine.  Compares with that of an earlier
+ * run in the same folder; CLI_CONTINUE or an exit code. */
+int zs_report_begin(zs_run *r);
+/* At the end, over all lines by input; of a zs_run, for cli_job. */
+mcs_status zs_report(void *run, const json_t *lines, mcs_error *e) MCS_MUST_CHECK;
 mcs_status zs_html(const zs_run *r, const json_t *lines, mcs_error *e) MCS_MUST_CHECK;
 #endif

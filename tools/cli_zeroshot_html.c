@@ -1,6 +1,4 @@
 /* cli_zeroshot_html.c - index.html: a card per picture with what was saved of it. */
-#include <stdlib.h>
-#include "tools/cli_job.h"
 #include "tools/cli_zeroshot.h"
 
 static void maps(cli_html *h, const json_t *j)
@@ -53,10 +51,10 @@ mcs_status zs_html(const zs_run *r, const json_t *lines, mcs_error *e)
 {
     cli_html h = { 0 };
     cli_page_begin(&h, "zeroshot_seg");
-    cli_page_summary(&h, "zeroshot_seg", r->run, lines);
+    cli_page_summary(&h, "zeroshot_seg", r->job.run, lines);
     if (r->o->shipped)
         cli_html_rawf(&h, "<p class=\"bad\">%s</p>\n", cli_shipped_notice);
-    cli_page_failures(&h, r->errors_path, e);
+    cli_page_failures(&h, r->job.errors_path, e);
     cli_page_cards(&h, lines, card);
     return cli_page_end(&h, r->o->out, e);
 }

@@ -10,7 +10,7 @@
 static bool is_finished(const zs_run *r, const cli_input *in, const char *sha256, const char *hash)
 {
     json_t *key = cli_json_text(in->rel);
-    const json_t *line = json_object_get(r->finished, json_string_value(key));
+    const json_t *line = json_object_get(r->job.finished, json_string_value(key));
     const char *was = json_string_value(json_object_get(line, "sha256"));
     const char *how = json_string_value(json_object_get(line, "settings"));
     const char *mask = json_string_value(json_object_get(line, "mask"));
@@ -126,14 +126,14 @@ static void warn_prompt(const zs_run *r, const cli_input *in, const mcs_zeroshot
                      in->rel, (double)res[i].nonsense_corr);
 }
 
-/* What decides the result: settings and weights (settings_hash), and the queries. */
+/* What decides the result: settings and weights (job.settings_hash), and the queries. */
 static void hash_task(const zs_run *r, zs_picture *p)
 {
     json_t *queries = zs_queries_json(&r->task, &p->q);
     char *text = json_dumps(queries, JSON_COMPACT | JSON_SORT_KEYS);
     cli_sha256 s;
     cli_sha256_begin(&s);
-    cli_sha256_add(&s, r->settings_hash, 64);
+    cli_sha256_add(&s, r->job.settings_hash, 64);
     if (text)
         cli_sha256_add(&s, text, strlen(text));
     cli_sha256_hex(&s, p->hash);
@@ -146,7 +146,7 @@ static mcs_status save_picture(zs_run *r, zs_picture *p, const mcs_image *rgb,
 {
     mcs_status s = zs_save(r, p->in, rgb, res, p->q.count, p->line, e);
     if (s == MCS_OK)
-        s = cli_jsonl_append(r->results_fd, r->results_path, p->line, e);
+        s = cli_jsonl_append(r->job.results_fd, r->job.results_path, p->line, e);
     p->output_failed = s != MCS_OK;
     return s;
 }
@@ -177,7 +177,7 @@ mcs_status zs_work_on(zs_run *r, zs_picture *p, mcs_error *e)
     if (s != MCS_OK)
         return s;
     hash_task(r, p);
-    p->skipped = r->finished && is_finished(r, in, p->sha256, p->hash);
+    p->skipped = r->job.finished && is_finished(r, in, p->sha256, p->hash);
     if (p->skipped)
         return MCS_OK;
     mcs_image *file = mcs_image_read(in->path, e);
@@ -195,21 +195,5 @@ mcs_status zs_work_on(zs_run *r, zs_picture *p, mcs_error *e)
     json_object_set_new(p->line, "height", json_integer(rgb->height));
     s = segment(r, p, rgb, e);
     mcs_image_free(rgb);
-    return s;
-}
-
-mcs_status zs_note_failure(zs_run *r, const cli_input *in, const mcs_error *why, mcs_error *e)
-{
-    json_t *line = json_pack("{s:o, s:o, s:s, s:o}", "input", cli_json_text(in->rel), "path",
-                             cli_json_text(in->path), "status", mcs_status_name(why->status),
-                             "message", cli_json_text(why->message));
-    mcs_status s = MCS_OK;
-    if (r->errors_fd < 0)
-        r->errors_fd = cli_jsonl_open(r->errors_path, e);
-    if (r->errors_fd < 0)
-        s = MCS_EIO;
-    else
-        s = cli_jsonl_append(r->errors_fd, r->errors_path, line, e);
-    json_decref(line);
     return s;
 }

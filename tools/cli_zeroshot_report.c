@@ -1,8 +1,5 @@
 /* cli_zeroshot_report.c - run.json, the check against an earlier run, index.html. */
-#include <stdlib.h>
-#include <string.h>
 #include "tensor/parallel.h"
-#include "tools/cli_job.h"
 #include "tools/cli_zeroshot.h"
 
 /* ---- run.json ---- */
@@ -63,70 +60,50 @@ static json_t *labels(const zs_run *r)
     return all;
 }
 
-mcs_status zs_report_begin(zs_run *r, mcs_error *e)
+static json_t *begun(const zs_run *r, json_t *weights)
 {
-    json_object_set_new(r->run, "tool", json_string(r->program->name));
-    json_object_set_new(r->run, "version", json_string(MCS_VERSION));
-    json_object_set_new(r->run, "started", cli_job_now());
-    json_object_set_new(r->run, "settings", cli_settings(r->program, r->o, false));
-    json_object_set_new(r->run, "saliency",
+    json_t *run =
+        json_pack("{s:o, s:o}", "result_settings", result_settings(r), "weights", weights);
+    json_object_set_new(run, "tool", json_string(r->program->name));
+    json_object_set_new(run, "version", json_string(MCS_VERSION));
+    json_object_set_new(run, "started", cli_job_now());
+    json_object_set_new(run, "settings", cli_settings(r->program, r->o, false));
+    json_object_set_new(run, "saliency",
                         json_pack("{s:s, s:s, s:s}", "cam", r->o->cam, "default", r->o->cam_default,
                                   "models", r->o->shipped ? "shipped" : "given"));
-    json_object_set_new(r->run, "machine", cli_job_machine(r->t));
-    json_object_set_new(r->run, "labels", labels(r));
-    json_object_set_new(r->run, "ground_truth", json_boolean(r->o->gt != NULL));
-    return cli_job_write_run(r->o->out, r->run, e);
+    json_object_set_new(run, "machine", cli_job_machine(r->t));
+    json_object_set_new(run, "labels", labels(r));
+    json_object_set_new(run, "ground_truth", json_boolean(r->o->gt != NULL));
+    return run;
 }
 
 /* ---- Against an earlier run in the same folder ---- */
 
-int zs_report_compare(zs_run *r)
+int zs_report_begin(zs_run *r)
 {
     mcs_error e = { 0 };
     json_t *weights = hash_weights(r, &e);
     if (!weights)
         return cli_die(r->t, &e, true);
-    r->run = json_pack("{s:o, s:o}", "result_settings", result_settings(r), "weights", weights);
-    if (!r->run)
+    r->job.run = begun(r, weights);
+    if (!r->job.run)
         return cli_error(r->t, CLI_NO_MEMORY, "out of memory");
-    cli_job_hash(r->run, r->settings_hash);
+    cli_job_hash(r->job.run, r->job.settings_hash);
     if (!r->o->resume || r->t->force)
         return CLI_CONTINUE;
     json_t *before = NULL;
     if (cli_job_before(r->o->out, &before, &e) != MCS_OK)
         return cli_error(r->t, CLI_IO_ERROR, "%s; --force starts over", e.message);
-    int code = before ? cli_job_compare(r->t, r->o->out, before, r->run) : CLI_CONTINUE;
+    int code = before ? cli_job_compare(r->t, r->o->out, before, r->job.run) : CLI_CONTINUE;
     json_decref(before);
     return code;
 }
 
 /* ---- The end ---- */
 
-static void collect(void *arg, json_t *line)
+mcs_status zs_report(void *run, const json_t *lines, mcs_error *e)
 {
-    const char *input = json_string_value(json_object_get(line, "input"));
-    if (input)
-        json_object_set(arg, input, line); /* the last line of an input counts */
-}
-
-mcs_status zs_report_end(zs_run *r, const cli_progress *p, mcs_error *e)
-{
-    json_object_set_new(r->run, "finished", cli_job_now());
-    json_object_set_new(r->run, "seconds", json_real(cli_clock() - p->start));
-    json_object_set_new(r->run, "peak_bytes", json_integer((json_int_t)mcs_ctx_peak(r->ctx)));
-    json_object_set_new(r->run, "counts",
-                        json_pack("{s:I, s:I, s:I}", "done", (json_int_t)(p->done - p->failed),
-                                  "skipped", (json_int_t)p->skipped, "failed",
-                                  (json_int_t)p->failed));
-    mcs_status s = cli_job_write_run(r->o->out, r->run, e);
-    if (s != MCS_OK || (!r->o->html && !r->o->gt))
-        return s;
-    json_t *lines = json_object();
-    s = cli_jsonl_read(r->results_path, collect, lines, NULL, e);
-    if (s == MCS_OK && r->o->gt)
-        s = zs_truth_report(r, lines, e);
-    if (s == MCS_OK && r->o->html)
-        s = zs_html(r, lines, e);
-    json_decref(lines);
-    return s;
+    const zs_run *r = run;
+    mcs_status s = r->o->gt ? zs_truth_report(r, lines, e) : MCS_OK;
+    return s == MCS_OK && r->o->html ? zs_html(r, lines, e) : s;
 }

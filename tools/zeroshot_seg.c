@@ -283,7 +283,7 @@ int main(int argc, char **argv)
     if (code == CLI_CONTINUE)
         code = check_options(&t, &o);
     if (code == CLI_CONTINUE) {
-        zs_run r = { .t = &t, .o = &o, .program = &program, .results_fd = -1, .errors_fd = -1 };
+        zs_run r = { .t = &t, .o = &o, .program = &program };
         cli_signals();
         code = zs_run_all(&r);
     }
