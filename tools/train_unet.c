@@ -5,6 +5,10 @@
 #include "tools/cli_unet.h"
 
 #define AT(field) offsetof(un_opts, field)
+#define CHANGE(name, field, unit, most, help)                                                      \
+    {                                                                                              \
+        CLI_FLOAT, name, 0, AT(change.field), unit, 0, most, help, NULL, CLI_RESULT                \
+    }
 static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Data" },
     { CLI_LIST, "images", 'i', AT(images), "DIR", 0, 0,
@@ -58,24 +62,15 @@ static const cli_option options[] = {
     { .kind = CLI_SECTION, .help = "Augmentation" },
     { CLI_CHOICE, "aug", 0, AT(aug), "default|none", 0, 0, "what follows, or nothing", NULL,
       CLI_RESULT },
-    { CLI_FLOAT, "flip-x", 0, AT(change.flip_x), "X", 0, 1, "share mirrored left-right", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "flip-y", 0, AT(change.flip_y), "X", 0, 1, "share turned upside down", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "rotate", 0, AT(change.rotate), "DEG", 0, 180, "up to that angle", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "scale", 0, AT(change.scale), "X", 0, 4, "larger or smaller by up to that", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "shift", 0, AT(change.shift), "X", 0, 1, "up to that share of the side", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "gamma", 0, AT(change.gamma), "X", 0, 4, "exponent from 1/(1+X) to 1+X", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "contrast", 0, AT(change.contrast), "X", 0, 1, "factor from 1-X to 1+X", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "brightness", 0, AT(change.brightness), "X", 0, 1, "offset from -X to X", NULL,
-      CLI_RESULT },
-    { CLI_FLOAT, "noise", 0, AT(change.noise), "X", 0, 1, "standard deviation up to that", NULL,
-      CLI_RESULT },
+    CHANGE("flip-x", flip_x, "X", 1, "share mirrored left-right"),
+    CHANGE("flip-y", flip_y, "X", 1, "share turned upside down"),
+    CHANGE("rotate", rotate, "DEG", 180, "up to that angle"),
+    CHANGE("scale", scale, "X", 4, "larger or smaller by up to that"),
+    CHANGE("shift", shift, "X", 1, "up to that share of the side"),
+    CHANGE("gamma", gamma, "X", 4, "exponent from 1/(1+X) to 1+X"),
+    CHANGE("contrast", contrast, "X", 1, "factor from 1-X to 1+X"),
+    CHANGE("brightness", brightness, "X", 1, "offset from -X to X"),
+    CHANGE("noise", noise, "X", 1, "standard deviation up to that"),
     { CLI_FLOAT, "aug-chance", 0, AT(change.chance), "X", 0, 1,
       "how often each of: moves, gamma, contrast and brightness, noise", NULL, CLI_RESULT },
 
@@ -111,6 +106,7 @@ static const cli_option options[] = {
     CLI_RUN_OUTPUT(un_opts, "dsc|val-loss"),
     { .kind = CLI_END },
 };
+#undef CHANGE
 #undef AT
 
 static const cli_program program = {
