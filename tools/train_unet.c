@@ -5,6 +5,7 @@
 #include "tools/cli_unet.h"
 
 #define AT(field) offsetof(un_opts, field)
+/* A number of mcs_augment. */
 #define CHANGE(name, field, unit, most, help)                                                      \
     {                                                                                              \
         CLI_FLOAT, name, 0, AT(change.field), unit, 0, most, help, NULL, CLI_RESULT                \
