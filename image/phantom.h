@@ -128,8 +128,9 @@ typedef struct {
     float single; /* share of captions about one structure; the others name all */
     float position, size; /* share of phrases that say where, how large */
     float negation_single, negation_full; /* share that add "and no ..." */
+    float complete; /* share that name all structures, each with its place and size */
 } mcs_phantom_wording;
-/* 0.65; 0.6, 0.5; 0.1, 0.4. */
+/* 0.65; 0.6, 0.5; 0.1, 0.4; 0. */
 mcs_phantom_wording mcs_phantom_wording_defaults(void);
 
 /* Writes a caption that is true of f, by lot from `seed`: several per picture are several seeds.

@@ -199,10 +199,14 @@ static int shown(const mcs_phantom_facts *f, mcs_dice *d, int list[MCS_PHANTOM_S
 void mcs_phantom_describe(const mcs_phantom_facts *f, const mcs_phantom_wording *w, uint64_t seed,
                           mcs_phantom_caption *c)
 {
-    const mcs_phantom_wording defaults = mcs_phantom_wording_defaults();
+    mcs_phantom_wording how = w ? *w : mcs_phantom_wording_defaults();
     mcs_dice d = mcs_dice_of(seed, (uint64_t)f->kind, 2000);
     int list[MCS_PHANTOM_STRUCTURES], absent = -1;
-    w = w ? w : &defaults;
+    w = &how;
+    if (how.complete > 0 && mcs_dice_chance(&d, how.complete)) {
+        how.single = 0;
+        how.position = how.size = 1;
+    }
     *c = (mcs_phantom_caption){ .kind = f->kind };
     say(c, prefixes[f->kind][mcs_dice_below(&d, PREFIXES)]);
     int n = shown(f, &d, list);

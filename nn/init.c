@@ -6,6 +6,7 @@
  *            weight (in,out,kh,kw) is out kh kw, as torch counts it)
  *   KAIMING  uniform +-1/sqrt(fan_in): torch.nn.Linear and Conv2d defaults (He et al. 2015, a=sqrt 5)
  *   XAVIER   uniform +-sqrt(6/(fan_in+fan_out)) (Glorot & Bengio 2010)
+ *   SINCOS   of coordinates, so that places differ before anything is learnt: see nn.h
  *   TRUNC02  normal sd .02 cut at two sd (timm's trunc_normal_) */
 #include <math.h>
 #include "nn/params_internal.h"
@@ -57,6 +58,30 @@ static void fill_constant(mcs_tensor *x, float value)
         mcs_f32(x)[i] = value;
 }
 
+/* C/2 numbers of one coordinate: sines, then cosines of C/4 frequencies. */
+static void sincos_row(float *row, int64_t half, double at)
+{
+    for (int64_t k = 0; k < half / 2; k++) {
+        double angle = at * pow(10000, -2.0 * (double)k / (double)half);
+        row[k] = (float)(2 * sin(angle));
+        row[half / 2 + k] = (float)(2 * cos(angle));
+    }
+}
+
+static void fill_sincos(mcs_tensor *x)
+{
+    fill_constant(x, 0.0f);
+    if (x->ndim != 3 || x->shape[0] != 1 || x->shape[1] < 2 || x->shape[2] % 4)
+        return;
+    int64_t grid = llround(sqrt((double)(x->shape[1] - 1))), half = x->shape[2] / 2;
+    double unit = 16.0 / (double)grid;
+    for (int64_t i = 0; i < grid * grid && grid * grid == x->shape[1] - 1; i++) {
+        float *row = mcs_f32(x) + (1 + i) * x->shape[2];
+        sincos_row(row, half, (double)(i % grid) * unit);
+        sincos_row(row + half, half, (double)(i / grid) * unit);
+    }
+}
+
 void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name,
                    const mcs_tensor *before)
 {
@@ -72,6 +97,7 @@ void mcs_init_fill(mcs_tensor *x, mcs_init init, uint64_t seed, const char *name
     case MCS_INIT_XAVIER: fill_uniform(x, key, sqrt(6.0 / (in + out))); break;
     case MCS_INIT_TRUNC02: fill_normal(x, key, 0.02, 2.0); break;
     case MCS_INIT_NORMAL02: fill_normal(x, key, 0.02, 1e9); break;
+    case MCS_INIT_SINCOS: fill_sincos(x); break;
     case MCS_INIT_NORMAL: fill_normal(x, key, 1.0, 1e9); break;
     }
 }

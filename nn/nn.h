@@ -22,6 +22,9 @@ typedef enum {
     MCS_INIT_NORMAL02,  /* normal, sd .02 */
     MCS_INIT_NORMAL,    /* normal, sd 1 */
     MCS_INIT_QUARTER,   /* 0.25: torch.nn.PReLU */
+    MCS_INIT_SINCOS,    /* positions (1,1+G*G,C), C a multiple of 4, of a class token and a square grid:
+                           0, then twice the sines and cosines of MAE's get_2d_sincos_pos_embed
+                           (He et al. 2022) at column and row times 16/G; zeros for other shapes */
     MCS_INIT_CONV_BIAS  /* torch's default of a bias declared right after its weight: uniform
                            +-1/sqrt(fan_in) of that weight */
 } mcs_init;

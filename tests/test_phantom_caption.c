@@ -191,8 +191,9 @@ static void test_wording(void **state)
     mcs_phantom_facts f = facts_of(MCS_PHANTOM_XRAY);
     put(&f, MCS_PHANTOM_HEART, 1, 2, 1, 2);
     put(&f, MCS_PHANTOM_LUNGS, 1, 1, 1, 1);
-    mcs_phantom_wording all = { 0, 1, 1, 1, 1 }, one = { 1, 0, 0, 0, 0 };
-    int heart = 0;
+    mcs_phantom_wording all = { 0, 1, 1, 1, 1, 0 }, one = { 1, 0, 0, 0, 0, 0 }, half = one;
+    int heart = 0, complete = 0;
+    half.complete = 0.5f;
     for (uint64_t seed = 0; seed < 200; seed++) {
         mcs_phantom_caption c, d;
         mcs_phantom_describe(&f, &all, seed, &c);
@@ -207,8 +208,17 @@ static void test_wording(void **state)
         assert_int_equal(c.keys, 1);
         assert_int_equal(c.key[0].size, -1);
         heart += c.key[0].structure == MCS_PHANTOM_HEART;
+        mcs_phantom_describe(&f, &half, seed, &c);
+        if (c.keys == 2) {
+            complete++;
+            assert_non_null(strstr(c.text, "lower middle"));
+            assert_true(c.key[0].size >= 0 && c.key[1].size >= 0);
+        } else {
+            assert_int_equal(c.key[0].size, -1);
+        }
     }
     assert_in_range(heart, 70, 130);
+    assert_in_range(complete, 70, 130);
 }
 
 /* Both lungs have no side; one has, and is called one. */
@@ -216,7 +226,7 @@ static void test_one_lung(void **state)
 {
     (void)state;
     mcs_phantom_facts f = facts_of(MCS_PHANTOM_XRAY);
-    const mcs_phantom_wording all = { 1, 1, 1, 0, 0 };
+    const mcs_phantom_wording all = { 1, 1, 1, 0, 0, 0 };
     for (int column = 0; column < 3; column++) {
         put(&f, MCS_PHANTOM_LUNGS, 1, 1, column, 1);
         for (uint64_t seed = 0; seed < 20; seed++) {

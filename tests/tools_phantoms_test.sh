@@ -47,6 +47,12 @@ check "views for training, no masks" 0 "$T/make_phantoms" -o f --count 6 --size 
 lines "a view of each" f/captions.csv 7
 exists "a view" f/images/000005_xray_view.png
 absent "no masks" f/masks
+check "spotlights, complete captions" 0 "$T/make_phantoms" -o lit --count 30 --size 40 --views mixed --no-masks \
+    --no-healthy --spotlights 1 --crops 0 --complete 1
+check "no more than one structure" 1 sh -c 'cut -d, -f3 lit/captions.csv | sed "s/no [a-z]*//; s/:+/:/; s/+$//" | grep +'
+check "each with place and size" 1 sh -c 'tail -n +2 lit/captions.csv | cut -d, -f3 | grep -v -e "/.*/" -e lungs/'
+check "the share is a setting" 2 "$T/make_phantoms" -o lit --count 30 --size 40 --views mixed --no-masks --no-healthy
+says "made with another --"
 check "masks are wanted after all" 2 "$T/make_phantoms" -o f --count 6 --size 40 --views mixed
 check "findings only" 0 "$T/make_phantoms" -o e --count 30 --size 32 --kinds ultrasound --no-healthy
 lines "all have a prompt" e/prompts.json 32

@@ -11,6 +11,8 @@ typedef struct {
     const char *out, *montage, *vocab, *kinds, *views;
     int64_t count;
     int size, captions, columns;
+    float crops, spotlights; /* shares of mixed views */
+    float complete; /* share of captions */
     bool healthy, stats, masks;
 } ph_options;
 

@@ -5,6 +5,7 @@
  * What is there already is made again (milliseconds) for its captions, but not written.  The disk is
  * waited for once, before the lists: two fsync a picture cost more than drawing it. */
 #define _XOPEN_SOURCE 700 /* sync() */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,11 +111,13 @@ typedef struct {
 
 static void add_captions(const ph_job *j, const ph_item *item, lists *l)
 {
+    mcs_phantom_wording w = mcs_phantom_wording_defaults();
+    w.complete = j->o->complete;
     for (int k = 0; k < j->o->captions; k++) {
         mcs_phantom_caption c;
         char group[200], facts[300];
         uint64_t seed = cli_hash(item->stem) + (uint64_t)k + (uint64_t)j->t->seed * 1000003u;
-        mcs_phantom_describe(&item->facts, NULL, seed, &c);
+        mcs_phantom_describe(&item->facts, &w, seed, &c);
         mcs_phantom_group(&c, group, sizeof group);
         mcs_phantom_truth(&item->facts, facts, sizeof facts);
         cli_html_rawf(&l->csv, "images/%s.png,%s,%s,%s,%s\n", item->stem, c.text, group,
@@ -182,14 +185,22 @@ static mcs_status make_folders(ph_job *j, mcs_error *e)
     return s;
 }
 
+/* As it was typed: 0.4f is another number once it has been written and read as a double. */
+static double share(float x)
+{
+    return round((double)x * 1e6) / 1e6;
+}
+
 /* The settings of this run against those of the folder; count and captions may change. */
 static int check_settings(ph_job *j)
 {
     mcs_error e = { 0 };
     json_t *now =
-        json_pack("{s:I,s:i,s:s,s:s,s:b,s:b,s:i}", "seed", (json_int_t)j->t->seed, "size",
+        json_pack("{s:I,s:i,s:s,s:s,s:b,s:b,s:f,s:f,s:f,s:i}", "seed", (json_int_t)j->t->seed, "size",
                   j->o->size, "kinds", j->o->kinds, "views", j->o->views ? j->o->views : "",
-                  "healthy", j->o->healthy, "masks", j->o->masks, "format", 1);
+                  "healthy", j->o->healthy, "masks", j->o->masks, "crops",
+                  share(j->o->crops), "spotlights", share(j->o->spotlights), "complete",
+                  share(j->o->complete), "format", 2);
     char *path = cli_join(j->o->out, "phantoms.json", "");
     json_t *old = path && cli_exists(path) && !j->t->force ? cli_read_json(path, &e) : NULL;
     int code = CLI_CONTINUE;

@@ -16,7 +16,7 @@ typedef struct {
     cli_pairs_query query;
     int on_error;
     const char *pretrained, *vocab, *scratch;
-    int init, image_size, patch_size;
+    int init, init_positions, image_size, patch_size;
     int batch, accum, micro, captions, scheduler;
     bool checkpointing;
     float checkpoint_share;

@@ -78,6 +78,8 @@ static int build(tr_run *r)
     mcs_params *p = mcs_biomedclip_params(r->model);
     if (r->o->init == 1)
         mcs_params_reinit(p, "", MCS_INIT_KAIMING, MCS_INIT_XAVIER);
+    if (r->o->init_positions == 1)
+        mcs_params_reinit(p, "visual.trunk.pos_embed", MCS_INIT_TRUNC02, MCS_INIT_SINCOS);
     if (mcs_params_init(p, (uint64_t)r->t->seed) != MCS_OK)
         return cli_die(r->t, mcs_params_error(p), false);
     mcs_f32(mcs_params_find(p, "logit_scale"))[0] = (float)scale;

@@ -49,6 +49,10 @@ static const cli_option options[] = {
       "begin with a new model of these sizes: {\"vision\": {\"image\": 96, ...}, ...}", NULL, 0 },
     { CLI_CHOICE, "init", 0, AT(init), "default|xavier", 0, 0,
       "initial values of a new model: PyTorch's, or Xavier's for linear layers", NULL, 0 },
+    { CLI_CHOICE, "init-positions", 0, AT(init_positions), "random|sincos", 0, 0,
+      "positions of a new vision transformer: noise, or sines and cosines of row and column, which "
+      "make it learn much sooner where things are",
+      NULL, 0 },
     { CLI_INT, "force-image-size", 0, AT(image_size), "PX", 0, 4096,
       "side of the pictures it is trained on, if not the checkpoint's: positions are resampled",
       NULL, CLI_RESULT },

@@ -19,7 +19,13 @@ static const cli_option options[] = {
       "further pictures of each phantom: crops, spotlight, or both; mixed: instead of each phantom "
       "a view of it, cropped, with all but one structure dimmed, or neither, for training",
       NULL, CLI_RESULT },
+    { CLI_FLOAT, "crops", 0, AT(crops), "X", 0, 1, "share of mixed views that are crops", NULL,
+      CLI_RESULT },
+    { CLI_FLOAT, "spotlights", 0, AT(spotlights), "X", 0, 1,
+      "share of mixed views with all but one structure dimmed", NULL, CLI_RESULT },
     { CLI_INT, "captions", 0, AT(captions), "N", 1, 20, "captions per picture", NULL, CLI_RESULT },
+    { CLI_FLOAT, "complete", 0, AT(complete), "X", 0, 1,
+      "share of captions that name every structure with its place and size", NULL, CLI_RESULT },
 
     { .kind = CLI_SECTION, .help = "Output" },
     { CLI_TEXT, "output", 'o', AT(out), "DIR", 0, 0, "folder of the data set", "out", 0 },
@@ -139,6 +145,8 @@ int main(int argc, char **argv)
                      .healthy = true,
                      .masks = true,
                      .captions = 1,
+                     .crops = mcs_phantom_view_defaults().crop,
+                     .spotlights = mcs_phantom_view_defaults().spotlight,
                      .columns = 6 };
     int code = cli_parse(&t, &program, &o, argc, argv);
     if (code == CLI_CONTINUE) {

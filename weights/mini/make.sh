@@ -53,27 +53,30 @@ rounds() { if awk -v s="$scale" 'BEGIN { exit !(s < .02) }'; then echo 2; else e
 
 # ---- Material: sets of views, one an epoch; a set that has been used up is deleted with its stage.
 
-views() { # views SET SEED COUNT
-    is_done "$1" && return
-    say "phantoms: $1"
-    # shellcheck disable=SC2086
-    "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size 96 --views mixed --no-masks \
-        --captions 3 --vocab vocab.txt --threads $half
-    finished "$1"
+views() { # views SET SEED COUNT OPTIONS...
+    set_name=$1 set_seed=$2 set_count=$3
+    shift 3
+    is_done "$set_name" && return
+    say "phantoms: $set_name"
+    "$tools/make_phantoms" -o "$set_name" --count "$set_count" --seed "$set_seed" --size 96 --views mixed "$@" \
+        --no-masks --captions 3 --vocab vocab.txt --threads $clip_threads
+    finished "$set_name"
 }
 
-# ---- CLIP: coarse patches first, for they are much cheaper; then fine ones
+# ---- CLIP: first where things are, from one structure at a time; then all of it with coarse patches,
+# which are much cheaper, and with fine ones
 
 # Tens of thousands of files take a while: nobody waits for it.
 drop() { rm -rf "$1" "$1"[0-9] "$1"[0-9][0-9] & }
 
-clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
-    name=$1 first=$2 sets=$3 size=$4 epochs=$5 lr=$6
-    shift 6
+clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE VIEWS EPOCHS LR OPTIONS...
+    name=$1 first=$2 sets=$3 size=$4 kind_of_views=$5 epochs=$6 lr=$7
+    shift 7
     is_done "$name" && { drop "$name"-set; return; }
     i=0 data=
     while [ $i -lt "$sets" ]; do
-        views "$name-set$i" $((first + i)) "$size"
+        # shellcheck disable=SC2086
+        views "$name-set$i" $((first + i)) "$size" $kind_of_views
         data="$data --train-data $name-set$i/captions.csv"
         i=$((i + 1))
     done
@@ -81,9 +84,9 @@ clip_stage() { # clip_stage NAME FIRST-SEED SETS SET-SIZE EPOCHS LR OPTIONS...
     # shellcheck disable=SC2086
     "$tools/finetune_clip" $data --name "$name" "$@" --epochs "$epochs" --lr "$lr" --lr-scheduler cosine \
         --warmup $(((epochs * size / 50 + 24) / 25)) --batch-size 50 --micro-batch 50 \
-        --captions-per-image 2 --same-kind 0.4 --loss dhn-nce --temperature-dhnnce 0.07 --wd 0.05 \
+        --captions-per-image 2 --loss dhn-nce --wd 0.05 \
         --grad-clip-norm 1 --seed "$seed" --save-every-steps 200 --keep 1 --log-every-n-steps 50 \
-        --val-data val/captions.csv --resume latest --threads $half
+        --val-data val/captions.csv --resume latest --threads $clip_threads
     finished "$name"
     drop "$name"-set
 }
@@ -138,13 +141,16 @@ sam_stages &
 sam_process=$!
 trap 'kill $sam_process 2>/dev/null || :' EXIT
 trap 'exit 130' HUP INT TERM
-size=$(part 12000 100)
-clip_stage coarse $((seed + 1)) "$(rounds 8)" "$size" "$(rounds 16)" 7e-4 \
-    --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier
-clip_stage fine $((seed + 21)) "$(rounds 12)" "$size" "$(rounds 24)" 7e-4 \
-    --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
-
+size=$(part 12000 100) clip_threads=$half
+clip_stage place $((seed + 11)) "$(rounds 2)" "$size" "--spotlights 1 --crops 0 --no-healthy --complete 1" \
+    "$(rounds 8)" 1e-3 --temperature-dhnnce 0.1 \
+    --from-scratch "$here/clip.json" --vocab vocab.txt --init xavier --init-positions sincos
+clip_stage coarse $((seed + 1)) "$(rounds 4)" "$size" "--complete 0.5" "$(rounds 12)" 7e-4 --same-kind 0.4 \
+    --temperature-dhnnce 0.07 --pretrained "$(newest place)" --vocab vocab.txt --force-patch-size 12
 wait $sam_process
+clip_threads=$threads
+clip_stage fine $((seed + 21)) "$(rounds 10)" "$size" "--complete 0.5" "$(rounds 40)" 7e-4 --same-kind 0.4 \
+    --temperature-dhnnce 0.07 --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
 trap - EXIT HUP INT TERM
 
 # ---- Storage: bf16 if it changes no figure by more than half a point
