@@ -5,7 +5,7 @@ export MINI_SCALE=0.001 MINI_OUT="$tmp/mini" MINI_TOOLS="$T" MINI_THREADS=1
 make="$top/weights/mini/make.sh"
 "$make" >first.log 2>&1 &
 pid=$!
-for i in $(seq 300); do [ -e mini/work/logs/coarse/latest ] && break; sleep 0.1; done
+for i in $(seq 300); do [ -e mini/work/logs/place/latest ] && break; sleep 0.1; done
 kill -9 $pid
 wait $pid 2>/dev/null
 absent "killed in the middle" mini/README.md

@@ -9,8 +9,8 @@
 # which is deleted at the end unless MINI_KEEP=1.  MINI_SCALE (1): share of the samples.  MINI_SEED (2000).
 # MINI_THREADS (0: one per core).  MINI_TOOLS (tools): the programs.
 #
-# CLIP and SAM learn at the same time, on one half of the cores each: products of this size gain less from a
-# second thread than from a second training.
+# CLIP's first stages and SAM learn at the same time, on one half of the cores each: products of this size gain
+# less from a second thread than from a second training.
 #
 # Pictures of the training have the seeds MINI_SEED + 1, 2, ...; saliency and postprocessing are chosen on
 # MINI_SEED + 500, which also gives the curves of validation; the model card is measured on
@@ -149,7 +149,7 @@ clip_stage coarse $((seed + 1)) "$(rounds 4)" "$size" "--complete 0.5" "$(rounds
     --temperature-dhnnce 0.07 --pretrained "$(newest place)" --vocab vocab.txt --force-patch-size 12
 wait $sam_process
 clip_threads=$threads
-clip_stage fine $((seed + 21)) "$(rounds 10)" "$size" "--complete 0.5" "$(rounds 40)" 7e-4 --same-kind 0.4 \
+clip_stage fine $((seed + 21)) "$(rounds 9)" "$size" "--complete 0.5" "$(rounds 36)" 7e-4 --same-kind 0.4 \
     --temperature-dhnnce 0.07 --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
 trap - EXIT HUP INT TERM
 
@@ -247,7 +247,7 @@ retrieval_row() { # retrieval_row METHOD CAPTIONS DIRECTION
 card() {
     sed '/^<!-- figures -->/,$d' "$here/card.md"
     echo "Seed $seed, scale $scale; version $("$tools/zeroshot_seg" --version | head -n 1), $(cat dtype) storage."
-    echo "CLIP: $(steps coarse) steps with patches of 12 pixels, $(steps fine) with patches of 8, 50 pictures and"
+    echo "CLIP: $(steps place) steps with patches of 16 pixels, $(steps coarse) of 12 and $(steps fine) of 8, 50 pictures and"
     echo "100 captions each.  SAM: $(steps sam) and $(steps wide) steps of 24 masks.  $(wc -l <vocab.txt) word pieces."
     echo "$(wc -c <clip.safetensors) and $(wc -c <sam.safetensors) bytes; SHA-256"
     sha256sum clip.safetensors sam.safetensors vocab.txt | sed 's/^/    /'
