@@ -131,11 +131,46 @@ static void complete_captions(void **state)
     assert_true(sure > 0.6 && sure < 1);
 }
 
+/* Pictures are sums of unit vectors, one for presence, one for a place, one for a size. */
+static void words_by_hand(void **state)
+{
+    (void)state;
+    enum { COUNT = 12 };
+    static float image[COUNT * PE_TEXTS], text[PE_TEXTS * PE_TEXTS];
+    static mcs_phantom_facts facts[COUNT];
+    pe_pairs p = { .image = image, .facts = facts, .width = PE_TEXTS };
+    mcs_error e = { 0 };
+    pe_words out;
+    for (int k = 0; k < PE_TEXTS; k++)
+        text[k * PE_TEXTS + k] = 1;
+    for (int i = 0; i < COUNT; i++) {
+        mcs_phantom_part *part = &facts[i].part[MCS_PHANTOM_CYST];
+        float *x = image + i * PE_TEXTS;
+        *part = (mcs_phantom_part){ .row = i / 3 % 3, .column = i % 3, .size = i % 3, .area = 0.1f };
+        part->visible = i < 9 ? 1 : i < 11 ? 0 : 0.3f; /* 9 with, 2 without, a part left out */
+        x[0] = i == 9 ? 1.f : i == 10 ? 0.f : 0.5f; /* one without it scores above all, one below */
+        x[1 + (i < 6 ? i : 0)] = 0.7f; /* places 6 to 8 taken for the first */
+        x[1 + PE_PLACES + (i % 3 == 2 ? 1 : i % 3)] = 0.2f; /* large taken for medium */
+    }
+    assert_int_equal(pe_words_of(&p, COUNT, MCS_PHANTOM_CYST, text, &out, &e), MCS_OK);
+    assert_int_equal(out.present.n, 11);
+    assert_true(fabs(out.present.mean - 0.5) < 1e-12);
+    assert_true(out.present.low < 0.3 && out.present.high > 0.7);
+    assert_int_equal(out.place.n, 9);
+    assert_true(fabs(out.place.mean - 6.0 / 9) < 1e-12);
+    assert_true(fabs(out.place.low - 0.354) < 0.001 && fabs(out.place.high - 0.879) < 0.001);
+    assert_true(fabs(out.size.mean - 6.0 / 9) < 1e-12);
+    assert_true(fabs(out.most.mean - 1.0 / 9) < 1e-12);
+    assert_int_equal(pe_words_of(&p, COUNT, MCS_PHANTOM_MASS, text, &out, &e), MCS_OK);
+    assert_int_equal(out.present.n + out.place.n + out.size.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(scores_by_hand),
                                         cmocka_unit_test(summary_by_hand),
                                         cmocka_unit_test(captions_that_fit),
-                                        cmocka_unit_test(complete_captions) };
+                                        cmocka_unit_test(complete_captions),
+                                        cmocka_unit_test(words_by_hand) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ prints "done in"
 for f in clip.safetensors sam.safetensors vocab.txt zeroshot.json README.md; do exists "results" mini/$f; done
 absent "the work is gone" mini/work
 has "the card has figures" mini/README.md "Retrieval in batches of 50"
+has "the card has words" mini/README.md "| structure | is it there: AUC |"
 has "the card has ceilings" mini/README.md "| complete | picture to text | 0."
 has "the card says what they are" mini/README.md "phantoms, not patients"
 hasnot "the card has no path of this machine" mini/README.md "$tmp"

@@ -29,7 +29,8 @@ check "every method" 0 run -n 2 --seed 5 --ablation --topk 4 --rise-masks 9
 for m in gscorecam scorecam gradcam++ layercam xgradcam relevance scan "scan*relevance" m2ib eigencam rise; do
     prints "$m,all,pointing,"
 done
-grep "^[a-z ]*retrieval" a/scores.csv >r.csv
+for k in place_top1 place_most_frequent size_top1; do has "words" a/scores.csv "words,ventricles,$k,"; done
+grep -e "^[a-z ]*retrieval" -e "^words" a/scores.csv >r.csv
 check "retrieval only" 0 "$E" --clip m/clip.safetensors --size 48 -n 9 --seed 5 --retrieval-only --progress off
 sed 1d .out >r.out
 same "retrieval only" r.csv r.out

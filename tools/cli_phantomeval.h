@@ -79,6 +79,20 @@ int pe_report_retrieval(pe_eval *w);
 /* Could the caption, which names all there is, have been written about these facts? */
 bool pe_fits(const mcs_phantom_caption *c, const mcs_phantom_facts *f);
 
+/* ---- Words (cli_phantomeval_words.c) ---- */
+
+enum { PE_PLACES = 9, PE_SIZES = 3, PE_TEXTS = 1 + PE_PLACES + PE_SIZES };
+typedef struct {
+    pe_summary present; /* AUC; n = 0: all pictures of the kind have it, or none */
+    pe_summary place, size; /* share of the pictures with it whose place, size was named */
+    pe_summary most; /* what naming the most frequent place would reach */
+} pe_words;
+/* text: (PE_TEXTS, width) for the structure alone, for row * 3 + column, for small to large; of any
+ * length.  MCS_ENUMERIC, MCS_ENOMEM. */
+mcs_status pe_words_of(const pe_pairs *p, int count, mcs_phantom_structure s, const float *text,
+                       pe_words *out, mcs_error *e) MCS_MUST_CHECK;
+int pe_report_words(pe_eval *w);
+
 /* ---- Prompts ---- */
 
 bool pe_add(pe_table *t, const pe_row *row);

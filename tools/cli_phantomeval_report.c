@@ -50,6 +50,8 @@ int pe_report(pe_eval *w)
     cli_html_raw(&w->csv, "method,structure,metric,n,mean,low95,high95,median\n");
     if (!w->o->demo && w->clip)
         code = pe_report_retrieval(w);
+    if (code == CLI_CONTINUE && !w->o->demo && w->clip)
+        code = pe_report_words(w);
     for (int m = 0; m < w->methods + 2 && code == CLI_CONTINUE && !w->o->demo; m++)
         code = report_table(w, &w->tables[m]);
     if (code != CLI_CONTINUE)

@@ -244,6 +244,11 @@ retrieval_row() { # retrieval_row METHOD CAPTIONS DIRECTION
             for (k = 1; k <= 2; k++) { t = "top" k; printf " %s%s | %s | %s |", v[t], i[t], v[t " ceiling"], v[t " masked"] }
             print "" }' held-out/scores.csv
 }
+word_row() { # word_row STRUCTURE
+    awk -F, -v s="$1" '$1 == "words" && $2 == s { v[$3] = sprintf("%.2f", $5); i[$3] = sprintf(" [%.2f, %.2f]", $6, $7) }
+        END { printf "| %s | %s%s | %s%s | %s | %s%s |\n", s, v["present_auc"], i["present_auc"], v["place_top1"],
+            i["place_top1"], v["place_most_frequent"], v["size_top1"], i["size_top1"] }' held-out/scores.csv
+}
 card() {
     sed '/^<!-- figures -->/,$d' "$here/card.md"
     echo "Seed $seed, scale $scale; version $("$tools/zeroshot_seg" --version | head -n 1), $(cat dtype) storage."
@@ -268,6 +273,12 @@ card() {
         retrieval_row retrieval complete "$d"
         retrieval_row "plain retrieval" plain "$d"
     done
+    echo
+    echo "Which words it has learnt, from the similarity of a picture and a sentence about one structure:"
+    echo
+    echo "| structure | is it there: AUC | where, of nine places | the commonest place | how large, of three |"
+    echo "|---|---|---|---|---|"
+    for s in $structures; do word_row $s; done
     echo
     echo "| structure | pointing | DSC of the coarse mask | DSC after SAM | DSC with other structures | asked above other | SAM, true box | box 10 % off |"
     echo "|---|---|---|---|---|---|---|---|"
