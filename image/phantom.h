@@ -53,6 +53,7 @@ typedef struct {
     int row, column; /* of the centroid: 0 upper or left, 1 middle, 2 lower or right */
     int size; /* 0 small, 1 medium, 2 large: by its area, thirds of all */
     float contrast; /* mean inside - mean around, grey levels */
+    bool unlit; /* left in the dark by a strict spotlight: to name it is false, to deny it undecided */
 } mcs_phantom_part;
 
 /* All that captions are about; small, to be kept when the pixels are gone. */
@@ -95,6 +96,7 @@ typedef struct {
     float crop_min, crop_max; /* side of the crop, in widths */
     float crop_centred; /* share of the crops that are centred on a structure */
     float spotlight; /* share of views with all but one structure's region dimmed */
+    bool strict; /* what keeps less than a third of its light there is unlit */
     float jitter; /* 0: none; 1: gain 0.8 to 1.25, offset +-0.05 */
 } mcs_phantom_view_options;
 /* Half crops of side 0.45 to 0.9, 60 % of them centred; 40 % spotlights; jitter 1. */
@@ -102,7 +104,7 @@ mcs_phantom_view_options mcs_phantom_view_defaults(void);
 /* Draws a view of `from` into `to` (of `to_size` pixels; another phantom, { 0 } or used), by lot
  * from `seed`.  A spotlight dims everything outside an ellipse around one structure that is
  * shown; its facts are then those of a picture in which the others are there, but not to be
- * named (visible < 0.5).  Its ellipse is soft, as the masks of perturbation maps are. */
+ * named (visible < 0.5): all undecided, or with `strict` those still in the light.  Its ellipse is soft, as the masks of perturbation maps are. */
 mcs_status mcs_phantom_view(const mcs_phantom *from, const mcs_phantom_view_options *o,
                             uint64_t seed, int to_size, mcs_phantom *to,
                             mcs_error *e) MCS_MUST_CHECK;

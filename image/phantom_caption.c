@@ -236,7 +236,7 @@ static int key_holds(const mcs_phantom_key *k, const mcs_phantom_facts *f)
     if (k->absent)
         return q->visible <= 0 ? 1 : shows ? 0 : -1;
     if (!shows)
-        return q->visible <= 0 ? 0 : -1;
+        return q->visible <= 0 || q->unlit ? 0 : -1;
     return (k->row < 0 || k->row == q->row) && (k->column < 0 || k->column == q->column) &&
            (k->size < 0 || k->size == q->size);
 }
@@ -309,7 +309,7 @@ void mcs_phantom_truth(const mcs_phantom_facts *f, char *text, size_t room)
         }
         if (shows)
             append_key(text, room, &k);
-        else if (q->visible > 0)
+        else if (q->visible > 0 && !q->unlit)
             append_part(text, room, s);
         if (!shows)
             append_key(text, room, &(mcs_phantom_key){ s, true, -1, -1, -1 });

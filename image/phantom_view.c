@@ -100,9 +100,35 @@ static void remeasure(const mcs_phantom *p, window w, mcs_phantom *to)
         to->facts.part[s].visible *= mcs_clampf(p->facts.part[s].visible, 0, 1);
 }
 
-static void spotlight(mcs_phantom *p, mcs_dice *d)
+typedef struct {
+    double sum[MCS_PHANTOM_STRUCTURES];
+    int64_t pixels[MCS_PHANTOM_STRUCTURES];
+} light;
+
+static void add_light(light *l, unsigned bits, float keep)
+{
+    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++)
+        if (bits >> s & 1) {
+            l->sum[s] += (double)keep;
+            l->pixels[s]++;
+        }
+}
+
+static void forget_others(mcs_phantom *p, int chosen, const light *l, bool strict)
+{
+    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++) {
+        mcs_phantom_part *q = &p->facts.part[s];
+        if (s == chosen)
+            continue;
+        q->unlit = strict && q->visible > 0 && l->sum[s] * 3 < (double)l->pixels[s];
+        q->visible = q->visible > 0.4f ? 0.4f : q->visible;
+    }
+}
+
+static void spotlight(mcs_phantom *p, bool strict, mcs_dice *d)
 {
     int chosen = pick(&p->facts, d);
+    light l = { 0 };
     if (chosen < 0)
         return;
     const mcs_phantom_part *q = &p->facts.part[chosen];
@@ -121,10 +147,9 @@ static void spotlight(mcs_phantom *p, mcs_dice *d)
             float away = sqrtf(u * u + v * v);
             float keep = low + (1 - low) / (1 + mcs_expf((away - 1) * sharp));
             *g = (uint8_t)(neutral + ((float)*g - neutral) * keep + 0.5f);
+            add_light(&l, p->bits[(size_t)y * (size_t)p->size + (size_t)x], keep);
         }
-    for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++)
-        if (s != chosen && p->facts.part[s].visible > 0.4f)
-            p->facts.part[s].visible = 0.4f;
+    forget_others(p, chosen, &l, strict);
 }
 
 static void jitter(mcs_phantom *p, float amount, mcs_dice *d)
@@ -152,7 +177,7 @@ mcs_status mcs_phantom_view(const mcs_phantom *from, const mcs_phantom_view_opti
     resample(from, w, to);
     remeasure(from, w, to);
     if (mcs_dice_chance(&d, o->spotlight))
-        spotlight(to, &d);
+        spotlight(to, o->strict, &d);
     if (o->jitter > 0)
         jitter(to, mcs_clampf(o->jitter, 0, 1), &d);
     return MCS_OK;

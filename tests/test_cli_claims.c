@@ -50,6 +50,7 @@ static void test_phantoms(void **state)
     static char truth[N][400];
     mcs_phantom p = { 0 }, view = { 0 };
     mcs_phantom_view_options o = mcs_phantom_view_defaults();
+    o.strict = true;
     mcs_error e = { MCS_OK, "" };
     int yes = 0, no = 0, open = 0;
     for (uint64_t i = 0; i < N; i++) {

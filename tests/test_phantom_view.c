@@ -80,6 +80,41 @@ static void test_spotlights(void **state)
     mcs_phantom_free(&v);
 }
 
+/* What strict spotlights leave in the dark: false to name, neither true nor false to deny. */
+static void test_unlit(void **state)
+{
+    (void)state;
+    const mcs_phantom_view_options open = { .spotlight = 1 },
+                                   strict = { .spotlight = 1, .strict = true };
+    mcs_phantom v = { 0 }, w = { 0 };
+    int dark = 0, half_lit = 0;
+    for (uint64_t i = 0; i < 60; i++) {
+        mcs_phantom p = made(12, i, 96);
+        assert_int_equal(mcs_phantom_view(&p, &open, i, 96, &v, NULL), MCS_OK);
+        assert_int_equal(mcs_phantom_view(&p, &strict, i, 96, &w, NULL), MCS_OK);
+        assert_memory_equal(v.grey, w.grey, 96 * 96);
+        for (int s = 0; s < MCS_PHANTOM_STRUCTURES; s++) {
+            mcs_phantom_caption name = { .kind = p.facts.kind, .keys = 1 }, deny = name;
+            const mcs_phantom_part *q = &w.facts.part[s];
+            name.key[0] = (mcs_phantom_key){ (mcs_phantom_structure)s, false, -1, -1, -1 };
+            deny.key[0] = (mcs_phantom_key){ (mcs_phantom_structure)s, true, -1, -1, -1 };
+            assert_false(v.facts.part[s].unlit);
+            if (!mcs_phantom_shows(&p.facts, (mcs_phantom_structure)s) ||
+                mcs_phantom_shows(&w.facts, (mcs_phantom_structure)s))
+                continue;
+            assert_int_equal(mcs_phantom_holds(&name, &v.facts), -1);
+            assert_int_equal(mcs_phantom_holds(&name, &w.facts), q->unlit ? 0 : -1);
+            assert_int_equal(mcs_phantom_holds(&deny, &w.facts), -1);
+            dark += q->unlit;
+            half_lit += !q->unlit;
+        }
+        mcs_phantom_free(&p);
+    }
+    assert_true(dark > 10 && half_lit > 3);
+    mcs_phantom_free(&v);
+    mcs_phantom_free(&w);
+}
+
 static void test_jitter(void **state)
 {
     (void)state;
@@ -108,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_view_of_everything),
         cmocka_unit_test(test_crops),
         cmocka_unit_test(test_spotlights),
+        cmocka_unit_test(test_unlit),
         cmocka_unit_test(test_jitter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@ typedef struct {
     int64_t count;
     int size, captions, columns;
     float crops, spotlights; /* shares of mixed views */
+    int unlit; /* 1: absent */
     float complete; /* share of captions */
     bool healthy, stats, masks;
 } ph_options;

@@ -26,6 +26,7 @@ static mcs_status make_view(const ph_job *j, int view, mcs_phantom *p, mcs_error
     mcs_phantom_view_options v = mcs_phantom_view_defaults();
     v.crop = view == PH_MIXED ? j->o->crops : view == PH_CROP ? 1 : 0;
     v.spotlight = view == PH_MIXED ? j->o->spotlights : view == PH_SPOTLIGHT ? 1 : 0;
+    v.strict = j->o->unlit == 1;
     mcs_status s = mcs_phantom_view(p, &v, (uint64_t)view, j->o->size, &to, e);
     mcs_phantom_free(p);
     *p = to;

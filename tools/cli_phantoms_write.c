@@ -196,11 +196,11 @@ static int check_settings(ph_job *j)
 {
     mcs_error e = { 0 };
     json_t *now =
-        json_pack("{s:I,s:i,s:s,s:s,s:b,s:b,s:f,s:f,s:f,s:i}", "seed", (json_int_t)j->t->seed, "size",
-                  j->o->size, "kinds", j->o->kinds, "views", j->o->views ? j->o->views : "",
-                  "healthy", j->o->healthy, "masks", j->o->masks, "crops",
-                  share(j->o->crops), "spotlights", share(j->o->spotlights), "complete",
-                  share(j->o->complete), "format", 2);
+        json_pack("{s:I,s:i,s:s,s:s,s:b,s:b,s:f,s:f,s:f,s:b,s:i}", "seed", (json_int_t)j->t->seed,
+                  "size", j->o->size, "kinds", j->o->kinds, "views", j->o->views ? j->o->views : "",
+                  "healthy", j->o->healthy, "masks", j->o->masks, "crops", share(j->o->crops),
+                  "spotlights", share(j->o->spotlights), "complete", share(j->o->complete), "unlit",
+                  j->o->unlit == 1, "format", 2);
     char *path = cli_join(j->o->out, "phantoms.json", "");
     json_t *old = path && cli_exists(path) && !j->t->force ? cli_read_json(path, &e) : NULL;
     int code = CLI_CONTINUE;

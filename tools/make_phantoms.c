@@ -23,6 +23,10 @@ static const cli_option options[] = {
       CLI_RESULT },
     { CLI_FLOAT, "spotlights", 0, AT(spotlights), "X", 0, 1,
       "share of mixed views with all but one structure dimmed", NULL, CLI_RESULT },
+    { CLI_CHOICE, "unlit", 0, AT(unlit), "open|absent", 0, 0,
+      "what a spotlight leaves in the dark: neither to be named nor denied, or not there for "
+      "captions that name it",
+      NULL, CLI_RESULT },
     { CLI_INT, "captions", 0, AT(captions), "N", 1, 20, "captions per picture", NULL, CLI_RESULT },
     { CLI_FLOAT, "complete", 0, AT(complete), "X", 0, 1,
       "share of captions that name every structure with its place and size", NULL, CLI_RESULT },

@@ -64,7 +64,8 @@ views() { # views SET SEED COUNT OPTIONS...
 }
 
 # ---- CLIP: first where things are, from one structure at a time; then all of it with coarse patches,
-# which are much cheaper, and with fine ones
+# which are much cheaper, and with fine ones; last, to tell a structure in the light from others in the dark,
+# without which what all pictures of a kind show (the lungs) is a word for the kind
 
 # Tens of thousands of files take a while: nobody waits for it.
 drop() { rm -rf "$1" "$1"[0-9] "$1"[0-9][0-9] & }
@@ -151,6 +152,8 @@ wait $sam_process
 clip_threads=$threads
 clip_stage fine $((seed + 21)) "$(rounds 9)" "$size" "--complete 0.5" "$(rounds 36)" 7e-4 --same-kind 0.4 \
     --temperature-dhnnce 0.07 --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
+clip_stage choose $((seed + 51)) "$(rounds 5)" "$size" "--complete 0.5 --spotlights 0.6 --unlit absent" \
+    "$(rounds 10)" 4e-4 --same-kind 0.4 --temperature-dhnnce 0.07 --pretrained "$(newest fine)" --vocab vocab.txt
 trap - EXIT HUP INT TERM
 
 # ---- Storage: bf16 if it changes no figure by more than half a point
@@ -170,7 +173,7 @@ tuning=$((seed + 500)) few=$(part 60 2)
 pair="--clip clip.safetensors --vocab vocab.txt --sam sam.safetensors"
 if ! is_done stored; then
     for type in f32 bf16; do
-        "$tools/inspect_weights" convert "$(newest fine)" -o clip-$type.safetensors --dtype $type -q --force
+        "$tools/inspect_weights" convert "$(newest choose)" -o clip-$type.safetensors --dtype $type -q --force
         "$tools/inspect_weights" convert "$(newest wide)" -o sam-$type.safetensors --dtype $type -q --force
         measure stored-$type "$tuning" "$few" --clip clip-$type.safetensors --vocab vocab.txt \
             --sam sam-$type.safetensors --cam "scan*relevance" --postprocess otsu --cam-scale 20 --pictures 0
@@ -252,8 +255,8 @@ word_row() { # word_row STRUCTURE
 card() {
     sed '/^<!-- figures -->/,$d' "$here/card.md"
     echo "Seed $seed, scale $scale; version $("$tools/zeroshot_seg" --version | head -n 1), $(cat dtype) storage."
-    echo "CLIP: $(steps place) steps with patches of 16 pixels, $(steps coarse) of 12 and $(steps fine) of 8, 50 pictures and"
-    echo "100 captions each.  SAM: $(steps sam) and $(steps wide) steps of 24 masks.  $(wc -l <vocab.txt) word pieces."
+    echo "CLIP: $(steps place) steps with patches of 16 pixels, $(steps coarse) of 12, $(steps fine) and"
+    echo "$(steps choose) of 8, 50 pictures and 100 captions each.  SAM: $(steps sam) and $(steps wide) steps of 24 masks.  $(wc -l <vocab.txt) word pieces."
     echo "$(wc -c <clip.safetensors) and $(wc -c <sam.safetensors) bytes; SHA-256"
     sha256sum clip.safetensors sam.safetensors vocab.txt | sed 's/^/    /'
     echo
