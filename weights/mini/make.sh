@@ -152,8 +152,8 @@ wait $sam_process
 clip_threads=$threads
 clip_stage fine $((seed + 21)) "$(rounds 9)" "$size" "--complete 0.5" "$(rounds 36)" 7e-4 --same-kind 0.4 \
     --temperature-dhnnce 0.07 --pretrained "$(newest coarse)" --vocab vocab.txt --force-patch-size 8
-clip_stage choose $((seed + 51)) "$(rounds 5)" "$size" "--complete 0.5 --spotlights 0.6 --unlit absent" \
-    "$(rounds 10)" 4e-4 --same-kind 0.4 --temperature-dhnnce 0.07 --pretrained "$(newest fine)" --vocab vocab.txt
+clip_stage choose $((seed + 51)) "$(rounds 3)" "$size" "--complete 0.5 --spotlights 0.6 --unlit absent" \
+    "$(rounds 6)" 4e-4 --same-kind 0.4 --temperature-dhnnce 0.07 --pretrained "$(newest fine)" --vocab vocab.txt
 trap - EXIT HUP INT TERM
 
 # ---- Storage: bf16 if it changes no figure by more than half a point
