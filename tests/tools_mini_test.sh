@@ -10,7 +10,7 @@ kill -9 $pid
 wait $pid 2>/dev/null
 absent "killed in the middle" mini/README.md
 # the tool that it ran may live on for a moment and lock its folder
-check "goes on" 0 sh -c 'for i in 1 2 3 4 5 6; do "$0" && exit; sleep 4; done; exit 1' "$make"
+check "goes on" 0 sh -c 'for i in $(seq 20); do "$0" && exit; sleep 3; done; exit 1' "$make"
 prints "done in"
 for f in clip.safetensors sam.safetensors vocab.txt zeroshot.json README.md; do exists "results" mini/$f; done
 absent "the work is gone" mini/work
