@@ -104,7 +104,8 @@ mcs_phantom_view_options mcs_phantom_view_defaults(void);
 /* Draws a view of `from` into `to` (of `to_size` pixels; another phantom, { 0 } or used), by lot
  * from `seed`.  A spotlight dims everything outside an ellipse around one structure that is
  * shown; its facts are then those of a picture in which the others are there, but not to be
- * named (visible < 0.5): all undecided, or with `strict` those still in the light.  Its ellipse is soft, as the masks of perturbation maps are. */
+ * named (visible < 0.5): all undecided, or with `strict` those still in the light.  Its ellipse is
+ * soft, as the masks of perturbation maps are. */
 mcs_status mcs_phantom_view(const mcs_phantom *from, const mcs_phantom_view_options *o,
                             uint64_t seed, int to_size, mcs_phantom *to,
                             mcs_error *e) MCS_MUST_CHECK;

@@ -70,12 +70,13 @@ static void sincos_row(float *row, int64_t half, double at)
 
 static void fill_sincos(mcs_tensor *x)
 {
+    int64_t cells = x->ndim == 3 ? x->shape[1] - 1 : 0, grid = llround(sqrt((double)cells));
     fill_constant(x, 0.0f);
-    if (x->ndim != 3 || x->shape[0] != 1 || x->shape[1] < 2 || x->shape[2] % 4)
+    if (cells < 1 || x->shape[0] != 1 || x->shape[2] % 4 || grid * grid != cells)
         return;
-    int64_t grid = llround(sqrt((double)(x->shape[1] - 1))), half = x->shape[2] / 2;
+    int64_t half = x->shape[2] / 2;
     double unit = 16.0 / (double)grid;
-    for (int64_t i = 0; i < grid * grid && grid * grid == x->shape[1] - 1; i++) {
+    for (int64_t i = 0; i < cells; i++) {
         float *row = mcs_f32(x) + (1 + i) * x->shape[2];
         sincos_row(row, half, (double)(i % grid) * unit);
         sincos_row(row + half, half, (double)(i / grid) * unit);
