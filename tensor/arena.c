@@ -28,7 +28,7 @@
 #define ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 #define CHUNK_MIN ((size_t)1 << 20)
-#define CHUNK_MAX_STEP ((size_t)256 << 20)  /* growth beyond the request stops doubling here */
+#define CHUNK_MAX_STEP ((size_t)1 << 30)  /* growth beyond the request stops doubling here */
 
 void mcs_arena_init(mcs_arena *a, size_t bytes_max)
 {
@@ -57,28 +57,58 @@ static size_t chunk_size(const mcs_arena *a, size_t bytes)
     return size >= HUGE_PAGE ? (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : size;
 }
 
+static bool make_room(mcs_arena *a)
+{
+    if (a->count < a->capacity)
+        return true;
+    int64_t capacity = a->capacity ? 2 * a->capacity : 16;
+    mcs_chunk *grown = realloc(a->chunks, (size_t)capacity * sizeof *grown);
+    if (!grown)
+        return false;
+    a->chunks = grown;
+    a->capacity = capacity;
+    return true;
+}
+
 static bool add_chunk(mcs_arena *a, size_t bytes)
 {
     size_t size = chunk_size(a, bytes);
     if (a->bytes_max && (size > a->bytes_max || a->bytes_total > a->bytes_max - size))
         return false;
-    if (a->count == a->capacity) {
-        int64_t capacity = a->capacity ? 2 * a->capacity : 16;
-        mcs_chunk *grown = realloc(a->chunks, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return false;
-        a->chunks = grown;
-        a->capacity = capacity;
-    }
+    if (!make_room(a))
+        return false;
     char *base = aligned_alloc(size >= HUGE_PAGE ? HUGE_PAGE : ALIGN, size);
     if (!base)
         return false;
     if (size >= HUGE_PAGE)
         madvise(base, size, MADV_HUGEPAGE);     /* advice only: failure changes nothing */
     POISON(base, size);
-    a->chunks[a->count++] = (mcs_chunk){ base, size, 0 };
+    a->chunks[a->count++] = (mcs_chunk){ .base = base, .size = size };
     a->bytes_total += size;
     return true;
+}
+
+static bool move_chunk(mcs_arena *from, mcs_arena *to, int64_t i, bool borrowed)
+{
+    if (!make_room(to))
+        return false;
+    mcs_chunk k = from->chunks[i];
+    k.borrowed = borrowed;
+    to->chunks[to->count++] = k;
+    to->bytes_total += k.size;
+    from->bytes_total -= k.size;
+    from->count--;
+    memmove(from->chunks + i, from->chunks + i + 1, (size_t)(from->count - i) * sizeof k);
+    return true;
+}
+
+static bool borrow_chunk(mcs_arena *a, size_t bytes)
+{
+    mcs_arena *from = a->lender;
+    for (int64_t i = from ? from->count - 1 : -1; i >= 0 && i > from->current; i--)
+        if (from->chunks[i].size >= bytes)
+            return move_chunk(from, a, i, true);
+    return false;
 }
 
 void *mcs_arena_alloc(mcs_arena *a, size_t bytes)
@@ -92,7 +122,7 @@ void *mcs_arena_alloc(mcs_arena *a, size_t bytes)
     size_t before = a->bytes_before;
     while (i < a->count && a->chunks[i].size - a->chunks[i].used < need)
         before += a->chunks[i++].used;
-    if (i == a->count && !add_chunk(a, need))
+    if (i == a->count && !borrow_chunk(a, need) && !add_chunk(a, need))
         return NULL;
     a->current = i;
     a->bytes_before = before;
@@ -124,6 +154,29 @@ void mcs_arena_release(mcs_arena *a, mcs_arena_mark m)
             a->bytes_before -= a->chunks[i - 1].used;
     }
     a->current = m.chunk;
+}
+
+mcs_arena_mark mcs_arena_after(const mcs_arena *a, const void *p, size_t bytes)
+{
+    int64_t i = a->current;
+    uintptr_t at = (uintptr_t)p;
+    while (i > 0 && !(at >= (uintptr_t)a->chunks[i].base &&
+                      at < (uintptr_t)a->chunks[i].base + a->chunks[i].used))
+        i--;
+    size_t end = (size_t)(at - (uintptr_t)a->chunks[i].base) + bytes;
+    return (mcs_arena_mark){ i, (end + ALIGN - 1) / ALIGN * ALIGN };
+}
+
+void mcs_arena_borrow(mcs_arena *a, mcs_arena *lender)
+{
+    a->lender = lender;
+}
+
+void mcs_arena_give_back(mcs_arena *a, mcs_arena *owner)
+{
+    for (int64_t i = a->count - 1; i >= 0; i--)
+        if (a->chunks[i].borrowed && a->chunks[i].used == 0)
+            move_chunk(a, owner, i, false);
 }
 
 void mcs_arena_rescue(void *dst, const void *src, size_t bytes)

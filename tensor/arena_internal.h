@@ -5,9 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct { char *base; size_t size, used; } mcs_chunk;
-
 typedef struct {
+    char *base;
+    size_t size, used;
+    bool borrowed;
+} mcs_chunk;
+
+typedef struct mcs_arena {
+    struct mcs_arena *lender;   /* Nullable; see mcs_arena_borrow() */
     mcs_chunk *chunks;          /* count chunks; those after `current` are empty */
     int64_t count, capacity, current;
     size_t bytes_max;           /* limit on the sum of sizes; 0: none */
@@ -25,6 +30,12 @@ void *mcs_arena_alloc(mcs_arena *a, size_t bytes);
 mcs_arena_mark mcs_arena_now(const mcs_arena *a);
 /* Frees all that was allocated since the mark; the chunks stay. */
 void mcs_arena_release(mcs_arena *a, mcs_arena_mark m);
+/* The mark behind `bytes` at p, which were allocated in one piece. */
+mcs_arena_mark mcs_arena_after(const mcs_arena *a, const void *p, size_t bytes);
+/* Lets a take empty chunks of the lender before it asks for new memory; NULL: no longer. */
+void mcs_arena_borrow(mcs_arena *a, mcs_arena *lender);
+/* Gives borrowed chunks that are empty back to their owner.  a is empty. */
+void mcs_arena_give_back(mcs_arena *a, mcs_arena *owner);
 /* memmove of bytes just released to where they were allocated again. */
 void mcs_arena_rescue(void *dst, const void *src, size_t bytes);
 /* p was allocated since the mark. */

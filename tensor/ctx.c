@@ -49,6 +49,7 @@ void mcs_ctx_reset(mcs_ctx *c)
     mcs_hooks_reset(c);
     mcs_arena_release(&c->work, (mcs_arena_mark){ 0, 0 });
     mcs_arena_release(&c->grads, (mcs_arena_mark){ 0, 0 });
+    mcs_arena_give_back(&c->grads, &c->work);
     c->tape_count = 0;
     c->free_count = 0;
     c->recompute_seen = 0;

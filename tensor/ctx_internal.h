@@ -28,6 +28,7 @@ struct mcs_ctx {
     bool grad, training;
     float recompute_share;      /* of the blocks, see mcs_set_recompute_share */
     int64_t recompute_seen;     /* blocks since the last reset */
+    bool free_tape;             /* mcs_backward_free() is under way */
     bool recompute;             /* blocks keep only their input, see recompute.c */
     bool probing, wanted;       /* grad is off, but tell whether anything would be recorded */
 

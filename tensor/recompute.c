@@ -88,7 +88,16 @@ mcs_tensor *mcs_recompute(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_
 {
     if (!x || c->error.status != MCS_OK)
         return NULL;
-    if (!c->recompute || !c->grad || c->hook_count || c->trace || !is_turn(c))
+    return c->recompute && c->grad && is_turn(c) ? mcs_recompute_always(c, fn, arg, bytes, x)
+                                                 : fn(c, arg, x);
+}
+
+mcs_tensor *mcs_recompute_always(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
+                                 const mcs_tensor *x)
+{
+    if (!x || c->error.status != MCS_OK)
+        return NULL;
+    if (!c->grad || c->hook_count || c->trace)
         return fn(c, arg, x);
     block_notes *b = mcs_alloc(c, sizeof *b);
     void *copy = mcs_alloc(c, bytes);

@@ -151,6 +151,8 @@ void mcs_tape_walk(mcs_ctx *c, int64_t first)
         mcs_node *n = c->tape[i];
         if (!n->op || !n->grad)
             continue;
+        if (c->free_tape) /* what was made after n has served: it is later on the tape */
+            mcs_arena_release(&c->work, mcs_arena_after(&c->work, n, sizeof *n));
         mcs_arena_mark m = mcs_arena_now(&c->work);
         n->op->backward(c, n);
         mcs_arena_release(&c->work, m);
@@ -172,6 +174,19 @@ mcs_status mcs_backward(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy)
     else if (seed_gradient(c, y, dy))
         mcs_tape_walk(c, 0);
     return c->error.status;
+}
+
+mcs_status mcs_backward_free(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy)
+{
+    if (c->hook_count > 0)
+        return mcs_backward(c, y, dy);
+    c->free_tape = true;
+    mcs_arena_borrow(&c->grads, &c->work);
+    mcs_status status = mcs_backward(c, y, dy);
+    mcs_arena_borrow(&c->grads, NULL);
+    c->free_tape = false;
+    c->tape_count = 0;
+    return status;
 }
 
 mcs_tensor *mcs_grad(mcs_ctx *c, const mcs_tensor *x)

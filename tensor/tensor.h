@@ -117,6 +117,11 @@ mcs_tensor *mcs_leaf(mcs_ctx *c, const mcs_tensor *x);
  * a scalar and dy = 1.  dy has y's shape.  The tape stays until mcs_ctx_reset(); calling twice
  * accumulates into leaves only. */
 mcs_status mcs_backward(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy) MCS_MUST_CHECK;
+/* The same gradients, bit by bit, while the tape is freed on the way back, and gradients on their
+ * way and scratch take the memory it leaves.  Afterwards only that is valid which was made before
+ * the first recorded operation (leaves, their gradients) or belongs to no context (parameters); all
+ * else, y and dy too, is gone.  While something is watched or hooked it is mcs_backward(). */
+mcs_status mcs_backward_free(mcs_ctx *c, const mcs_tensor *y, const mcs_tensor *dy) MCS_MUST_CHECK;
 /* The gradient of a leaf, a watched tensor or a parameter as a tensor that shares memory with
  * it; NULL if there is none.  (Intermediate gradients are released as backward proceeds.) */
 mcs_tensor *mcs_grad(mcs_ctx *c, const mcs_tensor *x);
@@ -134,6 +139,9 @@ typedef mcs_tensor *mcs_recomputed(mcs_ctx *c, const void *arg, const mcs_tensor
  * it is a plain call, for whoever looks into a block needs its tape. */
 mcs_tensor *mcs_recompute(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
                           const mcs_tensor *x);
+/* The same whatever is set: for what keeps much and costs little. */
+mcs_tensor *mcs_recompute_always(mcs_ctx *c, mcs_recomputed *fn, const void *arg, size_t bytes,
+                                 const mcs_tensor *x);
 bool mcs_set_recompute(mcs_ctx *c, bool on); /* off at first; returns the old setting */
 /* Only this share of the blocks since mcs_ctx_reset(), spread evenly: 1 at first, 0.25 every fourth.
  * Memory and time lie in between; the bits stay the same. */

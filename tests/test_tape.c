@@ -1,7 +1,7 @@
 /* test_tape.c - recording, backward, leaves, watches, hooks. */
 #include <string.h>
 #include "tests/check.h"
-#include "tensor/op.h"
+#include "tensor/ctx_internal.h"
 
 static mcs_ctx *new_ctx(bool grad) { return mcs_ctx_new(&(mcs_ctx_opts){ .grad = grad }); }
 
@@ -133,6 +133,99 @@ static void test_gradient_memory_is_reused(void **state)
     mcs_ctx_free(c);
 }
 
+/* A chain whose backward needs scratch (norms) and gradients of many sizes. */
+static mcs_tensor *chain(mcs_ctx *c, mcs_tensor *x, const mcs_tensor *w, int depth)
+{
+    for (int i = 0; i < depth; i++) {
+        mcs_tensor *h = mcs_linear_gelu(c, mcs_layer_norm(c, x, NULL, NULL, 1e-5f), w, NULL);
+        x = mcs_add(c, x, h);
+    }
+    return mcs_sum(c, mcs_mul(c, x, x));
+}
+
+typedef struct {
+    float *x, *w;
+    size_t peak;
+} found;
+
+static found run_chain(mcs_ctx *c, bool free_tape, int rounds)
+{
+    enum { ROWS = 500, WIDTH = 40, DEPTH = 30 };
+    found f = { NULL, NULL, 0 };
+    for (int i = 0; i < rounds; i++) {
+        mcs_ctx_reset(c);
+        mcs_tensor *x = mcs_leaf(c, check_random(c, 1, -1, 1, 2, MCS_SHAPE(ROWS, WIDTH)));
+        mcs_tensor *w = mcs_leaf(c, check_random(c, 2, -1, 1, 2, MCS_SHAPE(WIDTH, WIDTH)));
+        mcs_tensor *y = chain(c, x, w, DEPTH);
+        assert_int_equal((free_tape ? mcs_backward_free : mcs_backward)(c, y, NULL), MCS_OK);
+        f.x = mcs_f32(mcs_grad(c, x)), f.w = mcs_f32(mcs_grad(c, w));
+    }
+    f.peak = mcs_ctx_peak(c);
+    return f;
+}
+
+static void test_backward_that_frees(void **state)
+{
+    (void)state;
+    mcs_ctx *a = new_ctx(true), *b = new_ctx(true);
+    for (int rounds = 1; rounds <= 3; rounds++) { /* what was borrowed goes back in between */
+        found plain = run_chain(a, false, rounds), freed = run_chain(b, true, rounds);
+        assert_memory_equal(plain.x, freed.x, 500 * 40 * sizeof(float));
+        assert_memory_equal(plain.w, freed.w, 40 * 40 * sizeof(float));
+    }
+    mcs_ctx_free(a);
+    mcs_ctx_free(b);
+}
+
+/* A narrow tape of many layers, then a wide one, whose gradients are small where backward begins. */
+static mcs_ctx *run_uneven(bool free_tape)
+{
+    mcs_ctx *c = new_ctx(true);
+    mcs_tensor *x = mcs_leaf(c, check_random(c, 1, -1, 1, 2, MCS_SHAPE(20000, 16)));
+    mcs_tensor *w = mcs_leaf(c, check_random(c, 2, -1, 1, 2, MCS_SHAPE(16, 16)));
+    for (int i = 0; i < 30; i++)
+        x = mcs_norm_linear(c, x, NULL, NULL, 1e-5f, w, NULL);
+    x = mcs_rows(c, x, 0, 5000);
+    for (int i = 0; i < 120; i++)
+        x = mcs_gelu(c, x);
+    x = mcs_sum(c, x);
+    check_ok(c);
+    assert_int_equal((free_tape ? mcs_backward_free : mcs_backward)(c, x, NULL), MCS_OK);
+    return c;
+}
+
+static void test_what_is_freed_serves_again(void **state)
+{
+    (void)state;
+    mcs_ctx *plain = run_uneven(false), *freed = run_uneven(true);
+    size_t held = plain->work.bytes_total + plain->grads.bytes_total;
+    assert_true(freed->work.bytes_total + freed->grads.bytes_total + 1000000 < held);
+    held = freed->work.bytes_total + freed->grads.bytes_total;
+    mcs_ctx_reset(freed);
+    assert_true(freed->work.bytes_total + freed->grads.bytes_total == held);
+    assert_true(freed->grads.bytes_total < 4000000); /* what was lent is back */
+    mcs_ctx_free(plain);
+    mcs_ctx_free(freed);
+}
+
+static void test_backward_that_frees_spares_the_watched(void **state)
+{
+    (void)state;
+    mcs_ctx *c = new_ctx(true);
+    assert_int_equal(mcs_watch(c, "first"), MCS_OK);
+    mcs_tensor *y = mcs_sum(c, net(c, mcs_full(c, 1, MCS_SHAPE(2), 1)));
+    assert_int_equal(mcs_backward_free(c, y, NULL), MCS_OK);
+    mcs_tensor *seen = mcs_watched(c, "first");
+    assert_true(mcs_f32(seen)[0] == 4);
+    assert_true(mcs_f32(mcs_grad(c, seen))[1] == 8);
+    assert_true(mcs_f32(y)[0] == 32);
+    mcs_ctx_free(c);
+    c = new_ctx(true);
+    y = mcs_zeros(c, 1, MCS_SHAPE(2));
+    assert_int_equal(mcs_backward_free(c, y, NULL), MCS_EINVAL);
+    mcs_ctx_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +236,9 @@ int main(void)
         cmocka_unit_test(test_watch_survives_scope),
         cmocka_unit_test(test_replace_and_trace),
         cmocka_unit_test(test_gradient_memory_is_reused),
+        cmocka_unit_test(test_backward_that_frees),
+        cmocka_unit_test(test_what_is_freed_serves_again),
+        cmocka_unit_test(test_backward_that_frees_spares_the_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
