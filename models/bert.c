@@ -98,6 +98,13 @@ static mcs_tensor *attend_plain(mcs_ctx *c, const bert_layer *l, const mcs_tenso
     return mcs_reshape(c, mcs_transpose(c, y, 1, 2), 3, MCS_SHAPE(b, n, dim));
 }
 
+/* Somebody asked for what lies between the projections, or for the last of them. */
+static bool is_looked_into(const mcs_ctx *c, const bert_layer *l)
+{
+    return mcs_hooked(c, l->probs_name) || mcs_hooked(c, l->self_name) ||
+           mcs_hooked(c, l->attn_dense.name);
+}
+
 static mcs_tensor *attend(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
                           const mcs_tensor *mask)
 {
@@ -106,9 +113,14 @@ static mcs_tensor *attend(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
     mcs_tensor *q = mcs_linear_forward(c, &l->query, x);
     mcs_tensor *k = mcs_linear_forward(c, &l->key, x);
     mcs_tensor *v = mcs_linear_forward(c, &l->value, x);
-    mcs_tensor *y = mcs_hooked(c, l->probs_name) ? attend_plain(c, l, q, k, v, &o)
-                                                 : mcs_attention(c, q, k, v, &o);
-    y = mcs_linear_forward_add(c, &l->attn_dense, mcs_tap(c, l->self_name, y), x);
+    mcs_tensor *y;
+    if (is_looked_into(c, l)) {
+        y = mcs_hooked(c, l->probs_name) ? attend_plain(c, l, q, k, v, &o)
+                                         : mcs_attention(c, q, k, v, &o);
+        y = mcs_linear_forward_add(c, &l->attn_dense, mcs_tap(c, l->self_name, y), x);
+    } else {
+        y = mcs_attention_linear_add(c, q, k, v, &o, l->attn_dense.weight, l->attn_dense.bias, x);
+    }
     y = mcs_tap(c, l->output_name, mcs_layernorm_forward(c, &l->attn_norm, y));
     return mcs_scope_end(c, s, y);
 }
@@ -156,15 +168,66 @@ static mcs_tensor *embed(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids)
     return mcs_tap(c, m->embed_name, mcs_layernorm_forward(c, &m->embed_norm, x));
 }
 
+/* The first `count` layers. */
+static mcs_tensor *run_layers(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
+                              const mcs_tensor *mask, int count)
+{
+    mcs_tensor *x = embed(c, m, ids);
+    for (int i = 0; i < count; i++)
+        x = mcs_recompute(c, layer_forward, &(layer_args){ &m->layers[i], mask },
+                          sizeof(layer_args), x);
+    return x;
+}
+
 mcs_tensor *mcs_bert_hidden(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
                             const mcs_tensor *mask)
 {
     if (!inputs_ok(c, m, ids, mask))
         return NULL;
     mcs_scope s = mcs_scope_begin(c);
-    mcs_tensor *x = embed(c, m, ids);
-    for (int i = 0; i < m->cfg.depth; i++)
-        x = mcs_recompute(c, layer_forward, &(layer_args){ &m->layers[i], mask },
-                          sizeof(layer_args), x);
-    return mcs_scope_end(c, s, x);
+    return mcs_scope_end(c, s, run_layers(c, m, ids, mask, m->cfg.depth));
+}
+
+/* ---- The class token alone ---- */
+
+static bool layer_hooked(const mcs_ctx *c, const bert_layer *l)
+{
+    const char *const names[] = { l->name,           l->output_name, l->query.name,
+                                  l->key.name,       l->value.name,  l->attn_norm.name,
+                                  l->up.name,        l->down.name,   l->norm.name };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (mcs_hooked(c, names[i]))
+            return true;
+    return is_looked_into(c, l);
+}
+
+/* Keys and values need all tokens, the query and all that follows only one: (B,1,C). */
+static mcs_tensor *layer_forward_cls(mcs_ctx *c, const bert_layer *l, const mcs_tensor *x,
+                                     const mcs_tensor *mask)
+{
+    mcs_attention_opts o = { .heads = l->heads, .key_mask = mask };
+    const mcs_tensor *first = mcs_slice(c, x, 1, 0, 1);
+    mcs_tensor *q = mcs_linear_forward(c, &l->query, first);
+    mcs_tensor *k = mcs_linear_forward(c, &l->key, x);
+    mcs_tensor *v = mcs_linear_forward(c, &l->value, x);
+    mcs_tensor *y = mcs_attention_linear_add(c, q, k, v, &o, l->attn_dense.weight,
+                                             l->attn_dense.bias, first);
+    y = mcs_feed_forward(c, &l->up, &l->down, mcs_layernorm_forward(c, &l->attn_norm, y));
+    return mcs_layernorm_forward(c, &l->norm, y);
+}
+
+mcs_tensor *mcs_bert_cls(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
+                         const mcs_tensor *mask)
+{
+    if (!inputs_ok(c, m, ids, mask))
+        return NULL;
+    const bert_layer *last = &m->layers[m->cfg.depth - 1];
+    mcs_scope s = mcs_scope_begin(c);
+    mcs_tensor *x;
+    if (layer_hooked(c, last))
+        x = mcs_slice(c, mcs_bert_hidden(c, m, ids, mask), 1, 0, 1);
+    else
+        x = layer_forward_cls(c, last, run_layers(c, m, ids, mask, m->cfg.depth - 1), mask);
+    return mcs_scope_end(
+        c, s, mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)));
 }

@@ -29,4 +29,7 @@ mcs_bert *mcs_bert_new(mcs_ns ns, const mcs_bert_config *cfg);
  * MCS_EINVAL: an id outside the embedding (a vocabulary of another model). */
 mcs_tensor *mcs_bert_hidden(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
                             const mcs_tensor *mask);
+/* The first token ([CLS]) of it, (B,C): the last layer is computed for that token only. */
+mcs_tensor *mcs_bert_cls(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
+                         const mcs_tensor *mask);
 #endif

@@ -298,11 +298,9 @@ mcs_tensor *mcs_biomedclip_encode_text(mcs_ctx *c, const mcs_biomedclip *m, cons
 {
     if (!model_ok(c, m) || !text_ok(c, ids, mask))
         return NULL;
-    int64_t rows = ids->shape[0], dim = m->cfg.text.dim;
     mcs_scope s = mcs_scope_begin(c);
     ids = trim(c, ids, &mask);
-    mcs_tensor *x = mcs_slice(c, mcs_bert_hidden(c, m->text, ids, mask), 1, 0, 1);
-    x = mcs_reshape(c, x, 2, MCS_SHAPE(rows, dim));
+    mcs_tensor *x = mcs_bert_cls(c, m->text, ids, mask);
     x = mcs_gelu(c, mcs_linear_forward(c, &m->proj_in, x));
     return mcs_scope_end(c, s, mcs_linear_forward(c, &m->proj_out, x));
 }

@@ -4,6 +4,7 @@
  * The fused operation reads the packed projection in place.  Whoever watches or replaces
  * "<name>.probs" gets the probabilities (B,heads,N,N) as a tensor: then the plain path runs. */
 #include "nn/nn.h"
+#include "tensor/op.h"
 
 void mcs_attention_init(mcs_attention_layer *m, mcs_ns ns, int64_t dim, int heads)
 {
@@ -50,10 +51,21 @@ mcs_tensor *mcs_attention_forward(mcs_ctx *c, const mcs_attention_layer *m, cons
     return mcs_tap(c, m->name, mcs_linear_forward(c, &m->proj, y));
 }
 
+/* Somebody asked for what lies between the projections or behind them. */
+static bool is_looked_into(const mcs_ctx *c, const mcs_attention_layer *m)
+{
+    return mcs_hooked(c, m->probs) || mcs_hooked(c, m->proj.name) || mcs_hooked(c, m->name);
+}
+
 mcs_tensor *mcs_attention_block(mcs_ctx *c, const mcs_layernorm *norm, const mcs_attention_layer *m,
                                 const mcs_tensor *x)
 {
-    mcs_tensor *y = mix(c, m, mcs_linear_forward_norm(c, &m->qkv, norm, x));
+    mcs_tensor *y = mcs_linear_forward_norm(c, &m->qkv, norm, x);
+    if (mcs_may_record(c) && !is_looked_into(c, m))
+        return mcs_attention_packed_linear_add(c, y, MCS_QKV_SPLIT,
+                                               &(mcs_attention_opts){ .heads = m->heads },
+                                               m->proj.weight, m->proj.bias, x);
+    y = mix(c, m, y);
     if (!mcs_hooked(c, m->name))
         return mcs_linear_forward_add(c, &m->proj, y, x);
     return mcs_add(c, x, mcs_tap(c, m->name, mcs_linear_forward(c, &m->proj, y)));

@@ -96,6 +96,8 @@ typedef struct {
     bool probs; /* the result is the probabilities themselves */
 } mcs_attn_saved;
 
+/* op_attention.c: the result into job->out, and lse unless it is NULL. */
+void mcs_attn_forward(mcs_ctx *c, const mcs_attn_job *a, float *lse);
 /* A copy of the job (its pointers stay valid as long as the tape does), with room for lse unless
  * v is missing, which means probabilities.  NULL: out of memory. */
 mcs_attn_saved *mcs_attn_save(mcs_ctx *c, const mcs_attn_job *a, bool packed);

@@ -96,7 +96,7 @@ static void attend(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static void run_forward(mcs_ctx *c, const mcs_attn_job *a, float *lse)
+void mcs_attn_forward(mcs_ctx *c, const mcs_attn_job *a, float *lse)
 {
     mcs_scope scope = mcs_scope_begin(c);
     int64_t tasks = a->batch * a->heads * mcs_attn_blocks_q(a);
@@ -126,7 +126,7 @@ static mcs_tensor *forward(mcs_ctx *c, const mcs_op *op, mcs_attn_job *a, int in
         if (!saved)
             return NULL;
     }
-    run_forward(c, a, saved ? saved->lse : NULL);
+    mcs_attn_forward(c, a, saved ? saved->lse : NULL);
     return mcs_record(c, op, y, saved, in_count, in);
 }
 

@@ -80,6 +80,17 @@ mcs_tensor *mcs_attention(mcs_ctx *c, const mcs_tensor *q, const mcs_tensor *k,
 /* The packed projection, read in place: (B,N,3C) -> (B,N,C). */
 mcs_tensor *mcs_attention_packed(mcs_ctx *c, const mcs_tensor *qkv, mcs_qkv_layout layout,
                                  const mcs_attention_opts *o);
+/* residual + F.linear(attention, weight, bias), the end of half a transformer block: the tape keeps q,
+ * k and v, and backward computes what attention gives again.  weight (N,Cv), bias (N), residual
+ * (B,Nq,N).  Nullable: bias. */
+mcs_tensor *mcs_attention_linear_add(mcs_ctx *c, const mcs_tensor *q, const mcs_tensor *k,
+                                     const mcs_tensor *v, const mcs_attention_opts *o,
+                                     const mcs_tensor *weight, const mcs_tensor *bias,
+                                     const mcs_tensor *residual);
+mcs_tensor *mcs_attention_packed_linear_add(mcs_ctx *c, const mcs_tensor *qkv,
+                                            mcs_qkv_layout layout, const mcs_attention_opts *o,
+                                            const mcs_tensor *weight, const mcs_tensor *bias,
+                                            const mcs_tensor *residual);
 /* The probabilities alone, (B,heads,Nq,Nk), for maps that explain attention: holds them whole. */
 mcs_tensor *mcs_attention_probs(mcs_ctx *c, const mcs_tensor *q, const mcs_tensor *k,
                                 const mcs_attention_opts *o);

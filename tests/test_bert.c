@@ -116,6 +116,68 @@ static void tiny_eps(void **state)
     mcs_params_free(p);
 }
 
+typedef struct {
+    mcs_params *p;
+    mcs_bert *m;
+    mcs_ctx *c;
+    mcs_tensor *ids, *mask;
+} small;
+
+static small small_new(void)
+{
+    static const mcs_bert_config cfg = { 20, 8, 2, 12, 2, 3, 24 };
+    small s = { .p = mcs_params_new(), .c = check_ctx() };
+    s.m = mcs_bert_new(mcs_root(s.p), &cfg);
+    assert_int_equal(mcs_params_init(s.p, 1), MCS_OK);
+    assert_int_equal(mcs_params_train(s.p, "", true), MCS_OK);
+    s.ids = mcs_new_typed(s.c, MCS_I64, 2, MCS_SHAPE(3, 7));
+    s.mask = mcs_new_typed(s.c, MCS_U8, 2, MCS_SHAPE(3, 7));
+    for (int i = 0; i < 21; i++) {
+        mcs_i64(s.ids)[i] = (i * 13 + 5) % 20;
+        mcs_u8(s.mask)[i] = i % 7 < 3 + 2 * (i / 7);
+    }
+    return s;
+}
+
+static void small_free(small *s)
+{
+    mcs_ctx_free(s->c);
+    mcs_params_free(s->p);
+}
+
+/* The last layer for one token, beside all of it: values and gradients, hooks and recomputation. */
+static void cls_alone(void **state)
+{
+    (void)state;
+    for (int with = 0; with < 4; with++) {
+        small a = small_new(), b = small_new();
+        if (with == 1)
+            a.mask = b.mask = NULL;
+        if (with == 2)
+            assert_int_equal(mcs_watch(a.c, "encoder.layer.1.intermediate.dense"), MCS_OK);
+        if (with == 3)
+            mcs_set_recompute(a.c, true);
+        mcs_tensor *x = mcs_bert_cls(a.c, a.m, a.ids, a.mask);
+        mcs_tensor *y = mcs_bert_hidden(b.c, b.m, b.ids, b.mask);
+        y = mcs_reshape(b.c, mcs_slice(b.c, y, 1, 0, 1), 2, MCS_SHAPE(3, 12));
+        check_ok(a.c);
+        check_near(x, y, 1e-5f, 1e-6f);
+        if (with == 2)
+            assert_int_equal(mcs_dim(mcs_watched(a.c, "encoder.layer.1.intermediate.dense"), 1), 7);
+        const mcs_tensor *dx = check_random(a.c, 5, -1, 1, 2, MCS_SHAPE(3, 12));
+        const mcs_tensor *dy = check_random(b.c, 5, -1, 1, 2, MCS_SHAPE(3, 12));
+        assert_int_equal(mcs_backward(a.c, x, dx), MCS_OK);
+        assert_int_equal(mcs_backward(b.c, y, dy), MCS_OK);
+        for (int64_t i = 0; i < mcs_params_count(a.p); i++) {
+            mcs_param_entry k = mcs_params_at(a.p, i);
+            check_near_named(k.name, mcs_grad(a.c, k.tensor),
+                             mcs_grad(b.c, mcs_params_at(b.p, i).tensor), 1e-4f, 1e-5f);
+        }
+        small_free(&a);
+        small_free(&b);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -141,6 +203,8 @@ static void refusals(void **state)
     ids = mcs_new_typed(c, MCS_I64, 2, MCS_SHAPE(1, 4));
     mcs_tensor *mask = mcs_new_typed(c, MCS_U8, 2, MCS_SHAPE(1, 3));
     check_fails(c, mcs_bert_hidden(c, m, ids, mask), MCS_ESHAPE, "mask is (1, 3)");
+    ids = mcs_new_typed(c, MCS_I64, 2, MCS_SHAPE(1, 9));
+    check_fails(c, mcs_bert_cls(c, m, ids, NULL), MCS_ESHAPE, "from 1 to 8");
     assert_null(mcs_bert_hidden(c, m, NULL, NULL));
     check_ok(c);
     mcs_ctx_free(c);
@@ -149,7 +213,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(real_weights), cmocka_unit_test(tiny_eps),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(real_weights), cmocka_unit_test(tiny_eps), cmocka_unit_test(cls_alone),
                                         cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
