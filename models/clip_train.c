@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "models/clip_texts.h"
 #include "models/clip_train_internal.h"
 
 typedef struct clip_step {
@@ -37,8 +38,7 @@ static mcs_tensor *encode_images(const clip_step *s, int64_t first, int64_t coun
 static mcs_tensor *encode_texts(const clip_step *s, int64_t first, int64_t count)
 {
     int64_t n = s->b->length;
-    mcs_tensor *ids = mcs_from(s->c, MCS_I64, 2, MCS_SHAPE(count, n), s->b->ids + first * n);
-    return mcs_biomedclip_encode_text(s->c, s->m, ids, NULL);
+    return mcs_clip_encode_texts(s->c, s->m, s->b->ids + first * n, count, n);
 }
 
 mcs_tensor *mcs_clip_loss(mcs_ctx *c, const mcs_biomedclip *m, const mcs_tensor *image,
@@ -103,7 +103,7 @@ static mcs_status step_whole(const clip_step *s, tower *image, tower *text, doub
     mcs_tensor *y = x ? text->encode(s, 0, text->rows) : NULL;
     mcs_tensor *loss = mcs_clip_loss(s->c, s->m, x, y, s->b->negatives, s->o);
     mcs_status status = check_finite(s, loss, value);
-    return status ? status : loss->node ? mcs_backward(s->c, loss, NULL) : MCS_OK;
+    return status ? status : loss->node ? mcs_backward_free(s->c, loss, NULL) : MCS_OK;
 }
 
 /* ---- In parts ---- */
@@ -162,7 +162,7 @@ static mcs_status replay(const clip_step *s, const tower *t)
             mcs_wrap(s->c, MCS_F32, 2, MCS_SHAPE(count, s->width), t->grads + first * s->width);
         if (!y || !dy)
             return failure(s);
-        if (mcs_backward(s->c, y, dy) != MCS_OK)
+        if (mcs_backward_free(s->c, y, dy) != MCS_OK)
             return mcs_ctx_status(s->c);
     }
     return MCS_OK;
@@ -278,8 +278,7 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
     return status;
 }
 
-/* Values kept per token and layer, counted off the operations: the packed q, k, v, what attention
- * gives, both sums, in BERT both norms as well, and the hidden layer before its activation; and
+/* Values kept per token and layer, counted off the operations: the packed q, k, v, both sums, in BERT both norms as well, and the hidden layer before its activation; and
  * once per token the gradients of a layer on the way back, with the ends of the tower. */
 static int64_t tower_bytes(int64_t tokens, int64_t widths, int64_t dim, int64_t hidden,
                            int64_t depth, bool recompute)
@@ -295,7 +294,7 @@ int64_t mcs_clip_pair_bytes(const mcs_biomedclip_config *cfg, int64_t length, in
     const mcs_vit_config *v = &cfg->vision;
     const mcs_bert_config *t = &cfg->text;
     int64_t grid = v->image / v->patch, pixels = v->image;
-    return tower_bytes(grid * grid + 1, 6, v->dim, v->mlp_dim, v->depth, recompute) +
-           captions * tower_bytes(length, 8, t->dim, t->mlp_dim, t->depth, recompute) +
+    return tower_bytes(grid * grid + 1, 5, v->dim, v->mlp_dim, v->depth, recompute) +
+           captions * tower_bytes(length, 7, t->dim, t->mlp_dim, t->depth, recompute) +
            8 * 3 * pixels * pixels;
 }

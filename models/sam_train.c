@@ -159,7 +159,7 @@ static mcs_status one_picture(mcs_ctx *c, const mcs_sam *m, const mcs_sam_batch 
     for (int k = 0; k < x.count; k++)
         sum->iou += (double)mcs_f32(iou)[k] / (double)b->prompts;
     sum->loss += share * value;
-    return loss->node ? mcs_backward(c, loss, mcs_scalar(c, (float)share)) : MCS_OK;
+    return loss->node ? mcs_backward_free(c, loss, mcs_scalar(c, (float)share)) : MCS_OK;
 }
 
 mcs_status mcs_sam_step(mcs_ctx *c, const mcs_sam *m, const mcs_sam_batch *b, const mcs_sam_loss *o,

@@ -182,7 +182,7 @@ static mcs_status one_part(mcs_ctx *c, const mcs_unet *m, const mcs_unet_batch *
     *loss += share * (double)mcs_f32(y)[0];
     if (!mcs_grad_enabled(c))
         return MCS_OK;
-    return mcs_backward(c, mcs_affine(c, y, (float)share, 0), NULL);
+    return mcs_backward_free(c, mcs_affine(c, y, (float)share, 0), NULL);
 }
 
 mcs_status mcs_unet_step(mcs_ctx *c, const mcs_unet *m, const mcs_unet_batch *b,
