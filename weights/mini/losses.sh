@@ -9,8 +9,8 @@
 # (with LOSSES_SIZE=96 for those of make.sh; its vocabulary: LOSSES_VOCAB, or vocab.txt beside it).
 # Each loss then goes on from it for LOSSES_STEPS (300) steps with LOSSES_SEEDS (5) seeds.  A seed decides which fresh
 # phantoms are seen and in which order, the same for all losses, so that losses are compared by seed.  Everything else
-# is equal, too: temperature LOSSES_TEMPERATURE (0.07), learning rate LOSSES_LR (5e-4), hardness .15, batches of 50, and
-# captions that are true of another picture are no negatives of it.
+# is equal, too: half of the captions complete, temperature LOSSES_TEMPERATURE (0.07), learning rate LOSSES_LR (5e-4),
+# hardness .15, batches of 50, and captions that are true of another picture are no negatives of it.
 #
 # Figures: retrieval by eval_phantoms on LOSSES_COUNT (600) phantoms of another seed, complete captions, batches of 50;
 # mean over the seeds with the 95 % interval of Student's t, and the difference to InfoNCE of the same seed.
@@ -67,7 +67,7 @@ views() { # views SET SEED COUNT
     is_done "$1" && return
     say "phantoms: $1"
     tool "$tools/make_phantoms" -o "$1" --count "$3" --seed "$2" --size "$side" --views mixed --no-masks --captions 3 \
-        --vocab vocab.txt --threads "$jobs" --quiet
+        --complete 0.5 --vocab vocab.txt --threads "$jobs" --quiet
     finished "$1"
 }
 train() { # train NAME EPOCHS STEPS THREADS OPTIONS...
@@ -98,7 +98,7 @@ if ! is_done start; then
  "text_hidden": 96, "embed": 96, "context": 64, "logit_scale": 2.66}
 END
         train start 3 "$start_steps" "$jobs" --train-data start-set/captions.csv --loss infonce --lr 1e-3 \
-            --seed "$seed" --from-scratch start.json --init xavier
+            --seed "$seed" --from-scratch start.json --init xavier --init-positions sincos
         cp "$(newest start)" start.safetensors
     fi
     measure start.safetensors start
