@@ -112,15 +112,16 @@ static mcs_tensor *block_forward_cls(mcs_ctx *c, const vit_block *b, const mcs_t
 {
     mcs_scope s = mcs_scope_begin(c);
     const mcs_linear_layer *qkv = &b->attn.qkv, *proj = &b->attn.proj;
+    const mcs_layernorm *norm = &b->norm1;
+    const mcs_tensor *cls = mcs_slice(c, x, 1, 0, 1), *part[3];
     int64_t dim = mcs_dim(x, 2);
-    mcs_tensor *h = mcs_layernorm_forward(c, &b->norm1, x), *part[3];
     for (int i = 0; i < 3; i++)
-        part[i] = mcs_linear(c, i ? h : mcs_slice(c, h, 1, 0, 1),
-                             mcs_rows(c, qkv->weight, i * dim, (i + 1) * dim),
-                             mcs_rows(c, qkv->bias, i * dim, (i + 1) * dim));
+        part[i] = mcs_norm_linear(c, i ? x : cls, norm->weight, norm->bias, norm->eps,
+                                  mcs_rows(c, qkv->weight, i * dim, (i + 1) * dim),
+                                  mcs_rows(c, qkv->bias, i * dim, (i + 1) * dim));
     mcs_attention_opts o = { .heads = b->attn.heads };
-    h = mcs_attention(c, part[0], part[1], part[2], &o);
-    h = mcs_linear_add(c, h, proj->weight, proj->bias, mcs_slice(c, x, 1, 0, 1));
+    mcs_tensor *h = mcs_attention_linear_add(c, part[0], part[1], part[2], &o, proj->weight,
+                                             proj->bias, cls);
     return mcs_scope_end(c, s, block_feed(c, b, h));
 }
 
