@@ -3,7 +3,10 @@
  * Operations run eagerly, so the order of execution is a topological order and the backward
  * pass is a reverse loop.  A gradient buffer of an intermediate tensor is used again as soon as
  * its operation has run; those of leaves and watched tensors stay until the context is reset,
- * those of parameters belong to the parameter store. */
+ * those of parameters belong to the parameter store.
+ *
+ * mcs_backward_free() also rewinds the arena to behind each node whose turn it is: all that was made
+ * later has served.  Chunks that become empty so are lent to the gradients until the next reset. */
 #include <stdlib.h>
 #include <string.h>
 #include "tensor/ctx_internal.h"
