@@ -27,6 +27,7 @@
 
 #define ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PIECE ((size_t)128 << 20)            /* of a chunk that is lent */
 #define CHUNK_MIN ((size_t)1 << 20)
 #define CHUNK_MAX_STEP ((size_t)1 << 30)  /* growth beyond the request stops doubling here */
 
@@ -40,7 +41,7 @@ void mcs_arena_free(mcs_arena *a)
 {
     for (int64_t i = 0; i < a->count; i++) {
         UNPOISON(a->chunks[i].base, a->chunks[i].size);
-        free(a->chunks[i].base);
+        free(a->chunks[i].memory);
     }
     free(a->chunks);
     mcs_arena_init(a, a->bytes_max);
@@ -83,7 +84,7 @@ static bool add_chunk(mcs_arena *a, size_t bytes)
     if (size >= HUGE_PAGE)
         madvise(base, size, MADV_HUGEPAGE);     /* advice only: failure changes nothing */
     POISON(base, size);
-    a->chunks[a->count++] = (mcs_chunk){ .base = base, .size = size };
+    a->chunks[a->count++] = (mcs_chunk){ .memory = base, .base = base, .size = size };
     a->bytes_total += size;
     return true;
 }
@@ -102,12 +103,31 @@ static bool move_chunk(mcs_arena *from, mcs_arena *to, int64_t i, bool borrowed)
     return true;
 }
 
+/* The lower end of chunk i, `size` bytes, whose pages are more likely to be there than the upper. */
+static bool move_piece(mcs_arena *from, mcs_arena *to, int64_t i, size_t size)
+{
+    if (!make_room(to))
+        return false;
+    mcs_chunk *k = &from->chunks[i];
+    to->chunks[to->count++] = (mcs_chunk){ .base = k->base, .size = size, .borrowed = true };
+    k->base += size;
+    k->size -= size;
+    to->bytes_total += size;
+    from->bytes_total -= size;
+    return true;
+}
+
+/* From the end of the lender, which it needs last. */
 static bool borrow_chunk(mcs_arena *a, size_t bytes)
 {
     mcs_arena *from = a->lender;
-    for (int64_t i = from ? from->count - 1 : -1; i >= 0 && i > from->current; i--)
+    size_t piece = bytes > PIECE ? (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : PIECE;
+    for (int64_t i = from ? from->count - 1 : -1; i >= 0 && i > from->current; i--) {
+        if (from->chunks[i].size >= 2 * piece)
+            return move_piece(from, a, i, piece);
         if (from->chunks[i].size >= bytes)
             return move_chunk(from, a, i, true);
+    }
     return false;
 }
 
@@ -172,10 +192,29 @@ void mcs_arena_borrow(mcs_arena *a, mcs_arena *lender)
     a->lender = lender;
 }
 
+/* Back to the chunk that begins where the piece ends. */
+static void join_piece(mcs_arena *a, mcs_arena *owner, int64_t i)
+{
+    const mcs_chunk piece = a->chunks[i];
+    int64_t k = 0;
+    while (k < owner->count && owner->chunks[k].base != piece.base + piece.size)
+        k++;
+    if (k == owner->count)
+        return;
+    owner->chunks[k].base = piece.base;
+    owner->chunks[k].size += piece.size;
+    owner->bytes_total += piece.size;
+    a->bytes_total -= piece.size;
+    a->count--;
+    memmove(a->chunks + i, a->chunks + i + 1, (size_t)(a->count - i) * sizeof piece);
+}
+
 void mcs_arena_give_back(mcs_arena *a, mcs_arena *owner)
 {
-    for (int64_t i = a->count - 1; i >= 0; i--)
-        if (a->chunks[i].borrowed && a->chunks[i].used == 0)
+    for (int64_t i = a->count - 1; i >= 0; i--) /* pieces of a chunk: the last one is the highest */
+        if (!a->chunks[i].memory)
+            join_piece(a, owner, i);
+        else if (a->chunks[i].borrowed)
             move_chunk(a, owner, i, false);
 }
 

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 typedef struct {
-    char *base;
+    void *memory;               /* of malloc(); NULL: a piece of a chunk of the lender */
+    char *base;                 /* behind what is lent */
     size_t size, used;
     bool borrowed;
 } mcs_chunk;
@@ -32,7 +33,8 @@ mcs_arena_mark mcs_arena_now(const mcs_arena *a);
 void mcs_arena_release(mcs_arena *a, mcs_arena_mark m);
 /* The mark behind `bytes` at p, which were allocated in one piece. */
 mcs_arena_mark mcs_arena_after(const mcs_arena *a, const void *p, size_t bytes);
-/* Lets a take empty chunks of the lender before it asks for new memory; NULL: no longer. */
+/* Lets a take empty chunks of the lender, or the lower end of large ones, before it asks for new
+ * memory; NULL: no longer. */
 void mcs_arena_borrow(mcs_arena *a, mcs_arena *lender);
 /* Gives borrowed chunks that are empty back to their owner.  a is empty. */
 void mcs_arena_give_back(mcs_arena *a, mcs_arena *owner);

@@ -35,7 +35,7 @@ void mcs_ctx_free(mcs_ctx *c)
     if (!c)
         return;
     mcs_hook_clear(c);
-    mcs_hooks_reset(c);
+    mcs_ctx_reset(c); /* what arenas lent each other goes back */
     mcs_arena_free(&c->work);
     mcs_arena_free(&c->grads);
     free(c->hooks);
