@@ -12,6 +12,7 @@
 #include "losses/losses.h"
 #include "models/biomedclip.h"
 #include "models/clip_resize.h"
+#include "models/clip_texts.h"
 #include "models/clip_train.h"
 #include "models/medclip_sam.h"
 #include "models/retrieval.h"

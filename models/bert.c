@@ -228,6 +228,5 @@ mcs_tensor *mcs_bert_cls(mcs_ctx *c, const mcs_bert *m, const mcs_tensor *ids,
         x = mcs_slice(c, mcs_bert_hidden(c, m, ids, mask), 1, 0, 1);
     else
         x = layer_forward_cls(c, last, run_layers(c, m, ids, mask, m->cfg.depth - 1), mask);
-    return mcs_scope_end(
-        c, s, mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)));
+    return mcs_scope_end(c, s, mcs_reshape(c, x, 2, MCS_SHAPE(mcs_dim(x, 0), m->cfg.dim)));
 }

@@ -278,8 +278,9 @@ mcs_status mcs_clip_step(mcs_ctx *c, const mcs_biomedclip *m, const mcs_clip_bat
     return status;
 }
 
-/* Values kept per token and layer, counted off the operations: the packed q, k, v, both sums, in BERT both norms as well, and the hidden layer before its activation; and
- * once per token the gradients of a layer on the way back, with the ends of the tower. */
+/* Values kept per token and layer, counted off the operations: q, k, v, both sums, in BERT both
+ * norms as well, and the hidden layer before its activation; and once per token the gradients of a
+ * layer on the way back, with the ends of the tower. */
 static int64_t tower_bytes(int64_t tokens, int64_t widths, int64_t dim, int64_t hidden,
                            int64_t depth, bool recompute)
 {

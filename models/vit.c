@@ -139,8 +139,8 @@ static mcs_tensor *embed_forward(mcs_ctx *c, const void *arg, const mcs_tensor *
     return mcs_scope_end(c, s, mcs_add(c, x, m->pos_embed));
 }
 
-/* Its layouts between picture and tokens would take as much of the tape as four layers' inputs, and
- * the product costs a twentieth of a block. */
+/* Its layouts between picture and tokens would take as much of the tape as the inputs of three
+ * blocks, and the product costs 2 C^2 of a block's 24 C^2 (C = 3 patch^2, as in ViT-B/16). */
 static mcs_tensor *embed(mcs_ctx *c, const mcs_vit *m, const mcs_tensor *images)
 {
     return mcs_recompute_always(c, embed_forward, m, sizeof *m, images);
